@@ -1,0 +1,41 @@
+// sqlite::Store: the MetadataStore of a single node: truth and view are one SQLite file and change in one transaction
+// with synchronous=FULL. A commit is durable when it returns. Commits that wait together share one fsync (group
+// commit), each keeping a revision of its own and its own outcome. A barrier is free.
+//
+// Leased keys do not outlive the process: opening deletes them.
+// After a failed fsync or a full disk in mid-transaction the outcome is unknown; the store then reopens the file and
+// later commits find the truth. Damage found while opening is ErrorCode::corrupt with what to do.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "io/clock.h"
+#include "io/executor.h"
+#include "meta/sqlite/database.h"
+#include "meta/store.h"
+
+namespace hansa::meta::sqlite {
+
+struct StoreOptions {
+  DatabaseOptions database;
+  std::size_t max_waiting = 10'000;  // commits in the queue; more are refused: too_many
+  std::size_t max_group = 200;       // commits in one transaction
+  std::size_t history = 100'000;     // revisions kept for follow()
+  // Where the writer runs: in the server a thread of its own; in the simulator inline on the executor's pool.
+  bool own_thread = true;
+};
+
+class Store : public MetadataStore {
+ public:
+  // `projections`, `disk`, `clock` and `log` outlive the store.
+  static Result<std::unique_ptr<Store>> open(io::Disk& disk, io::Clock& clock, Logger& log, StoreOptions options,
+                                             std::vector<Projection*> projections);
+
+  // Like snapshot(), with the projected tables.
+  virtual Result<std::unique_ptr<ReadTransaction>> read() = 0;
+  // Ends the writer after the commits already queued; later ones are unavailable.
+  virtual void close() = 0;
+};
+
+}  // namespace hansa::meta::sqlite
