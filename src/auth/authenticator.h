@@ -1,0 +1,32 @@
+// Authenticator: who sends a request. Thread-safe; passwords are checked on the auth pool, in constant time.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "auth/access.h"
+#include "base/result.h"
+#include "io/task.h"
+
+namespace hansa::auth {
+
+// One request's proof of who sends it.
+struct Credentials {
+  std::optional<std::string> authorization;  // the Authorization field; absent: none was sent
+};
+
+class Authenticator {
+ public:
+  virtual ~Authenticator() = default;
+  // The caller with the policy now in force. Without credentials: the anonymous caller where some policy or the absence
+  // of every method allows one, else unauthenticated. Wrong credentials are unauthenticated, never anonymous.
+  virtual io::Task<Result<Access>> authenticate(Credentials credentials) = 0;
+  // True when some method of authentication is configured.
+  virtual bool enabled() const = 0;
+  // The value of WWW-Authenticate on a 401: Basic realm="...".
+  virtual std::string challenge() const = 0;
+  // Who may read the metrics (zot's accessControl.metrics).
+  virtual bool may_read_metrics(const Identity& who) const = 0;
+};
+
+}  // namespace hansa::auth
