@@ -1,0 +1,87 @@
+// Catalog: the records, their view and the one way to change them. Use cases read through snapshot() and write through
+// submit(), which turns a planner into exactly one commit or one refusal.
+//
+//   auto plan = [=](const Planning& p) { return plan_delete_blob(p, name, digest); };
+//   HANSA_CO_TRY(auto done, co_await catalog.submit(plan));
+//
+// Thread rule: any executor's thread; submit resumes on the caller's. The store, the view and the ports outlive it; no
+// submit may be under way when it is destroyed.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+
+#include "base/log.h"
+#include "catalog/plan.h"
+#include "catalog/snapshot.h"
+#include "catalog/view.h"
+#include "io/clock.h"
+#include "io/random.h"
+#include "io/task.h"
+#include "meta/sqlite/store.h"
+
+namespace hansa::catalog {
+
+inline constexpr int max_plan_attempts = 10;   // conflicts before unavailable
+inline constexpr int max_settle_attempts = 5;  // identical submissions of an unknown commit before ambiguous
+inline constexpr io::Duration base_backoff = std::chrono::milliseconds(1);  // doubled each time, with jitter
+inline constexpr io::Duration max_backoff = std::chrono::milliseconds(200);
+
+using Planner = std::function<Result<Plan>(const Planning&)>;
+
+struct Submitted {
+  Revision revision = 0;  // of the commit; of the snapshot when nothing was to do
+  bool changed = false;
+  std::string operation;
+};
+
+class Catalog {
+ public:
+  using Read = std::function<Result<std::unique_ptr<meta::sqlite::ReadTransaction>>()>;
+
+  // Truth and view in one SQLite file (one node).
+  static Result<std::unique_ptr<Catalog>> open(meta::sqlite::Store& store, View& view, io::Clock& clock,
+                                               io::Random& random, Logger& log);
+  // Truth anywhere; `read` opens a transaction on the view that follows it.
+  static Result<std::unique_ptr<Catalog>> open(meta::MetadataStore& store, Read read, View& view, io::Clock& clock,
+                                               io::Random& random, Logger& log);
+  ~Catalog();
+
+  // The newest view. Blocks for a short read at most.
+  Result<Snapshot> snapshot();
+  // A snapshot taken after it shows every commit acknowledged before it began.
+  io::Task<Result<Revision>> barrier();
+
+  // Plan, commit, and settle:
+  //  - a refusal is planned once more after a barrier (H9) and then returned;
+  //  - a conflict waits until the view has what conflicted and plans again, up to max_plan_attempts: then unavailable;
+  //  - an unknown outcome submits the identical commit again (H8); what cannot be told is ErrorCode::ambiguous.
+  // The planner is called on the caller's thread, possibly several times, each time with a new operation id.
+  io::Task<Result<Submitted>> submit(Planner planner);
+
+  // Number of the newest tick that this process has seen; 0 before the first start. Cheap, thread-safe.
+  TickNumber newest_tick() const { return newest_tick_.load(std::memory_order_acquire); }
+
+ private:
+  enum class Settled : std::uint8_t { committed, never, ambiguous };
+  struct Attempt;
+  Catalog(meta::MetadataStore& store, Read read, View& view, io::Clock& clock, io::Random& random, Logger& log);
+  Result<void> start();
+  Result<Plan> plan_once(const Planner& planner, const std::string& operation, Revision& revision);
+  io::Task<Result<meta::CommitOutcome>> commit(Plan plan);
+  io::Task<Result<meta::CommitOutcome>> settle(meta::Commit commit);
+  Result<Settled> judge(const meta::Commit& commit);
+  io::Task<Result<void>> backoff(int attempt);
+
+  meta::MetadataStore& store_;
+  Read read_;
+  View& view_;
+  io::Clock& clock_;
+  io::Random& random_;
+  Logger& log_;
+  std::atomic<TickNumber> newest_tick_ = 0;
+  std::unique_ptr<meta::Subscription> subscription_;  // last: ends before what its listener uses
+};
+
+}  // namespace hansa::catalog
