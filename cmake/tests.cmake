@@ -13,6 +13,7 @@ foreach(room IN LISTS HANSA_ROOMS)
                          PROPERTIES TIMEOUT 300)
   endif()
 endforeach()
-if(EXISTS ${CMAKE_SOURCE_DIR}/tests/CMakeLists.txt)
+# They need the server program, which comes from the room `server`.
+if(TARGET hansa AND EXISTS ${CMAKE_SOURCE_DIR}/tests/CMakeLists.txt)
   add_subdirectory(tests)
 endif()
