@@ -3,149 +3,181 @@
 #include <simdjson.h>
 
 #include <algorithm>
-#include <vector>
+#include <array>
 
 namespace hansa::oci {
 namespace {
 
 using simdjson::dom::array;
 using simdjson::dom::element;
-using simdjson::dom::element_type;
 using simdjson::dom::object;
 
-Error invalid(std::string message) { return make_error(ErrorCode::invalid, Subject::manifest, std::move(message)); }
-
-// Layers whose bytes need not be in the registry (image-spec, layer.md; Docker's foreign layers).
-bool is_foreign(std::string_view type) {
-  return type.starts_with("application/vnd.oci.image.layer.nondistributable.v1.tar") ||
-         type == "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+Error refuse(std::string message) {
+  return make_error(ErrorCode::invalid, Subject::manifest, "the manifest is not valid: " + std::move(message));
 }
 
-// Parsers disagree on which of two equal keys counts, so that what one reader verified is not what another runs.
-Result<void> reject_duplicate_keys(const element& value, std::size_t depth) {
-  if (depth > max_json_depth) return invalid("the manifest is nested deeper than " + std::to_string(max_json_depth));
-  if (value.is_object()) {
-    std::vector<std::string_view> keys;
-    for (const auto field : object(value)) {
-      keys.push_back(field.key);
-      HANSA_CHECK(reject_duplicate_keys(field.value, depth + 1));
-    }
-    std::ranges::sort(keys);
-    const auto twice = std::ranges::adjacent_find(keys);
-    if (twice != keys.end()) return invalid("the key \"" + std::string(*twice) + "\" stands twice in one object");
-  } else if (value.is_array()) {
-    for (const auto item : array(value)) HANSA_CHECK(reject_duplicate_keys(item, depth + 1));
+// Layers that must not be distributed: the image-spec's three and Docker's.
+bool is_foreign_layer(std::string_view type) {
+  constexpr std::array<std::string_view, 4> types = {
+      "application/vnd.oci.image.layer.nondistributable.v1.tar",
+      "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+      "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+      "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+  };
+  return std::ranges::find(types, type) != types.end();
+}
+
+// Two parsers may take different ones of two equal keys, and would then disagree on what the manifest says.
+Result<void> check_structure(const element& value, std::size_t depth) {
+  if (depth > max_json_depth) {
+    return refuse("it is nested deeper than " + std::to_string(max_json_depth) + " levels");
   }
+  if (value.is_array()) {
+    for (const element item : array(value)) HANSA_CHECK(check_structure(item, depth + 1));
+    return {};
+  }
+  if (!value.is_object()) return {};
+  const object members(value);
+  std::vector<std::string_view> keys;
+  for (const auto& member : members) {
+    keys.push_back(member.key);
+    HANSA_CHECK(check_structure(member.value, depth + 1));
+  }
+  std::ranges::sort(keys);
+  const auto twice = std::ranges::adjacent_find(keys);
+  if (twice != keys.end()) return refuse("the key \"" + std::string(twice->substr(0, 160)) + "\" occurs twice");
   return {};
 }
 
-// The text at `key`; empty when absent.
-Result<std::string_view> text_field(const object& from, std::string_view key) {
+// The member, or nothing when it is absent or null.
+std::optional<element> find(const object& from, std::string_view key) {
   element value;
-  if (from[key].get(value) != simdjson::SUCCESS) return std::string_view{};
+  if (from.at_key(key).get(value) != simdjson::SUCCESS || value.is_null()) return std::nullopt;
+  return value;
+}
+
+// An optional string: empty when absent.
+Result<std::string> text_of(const object& from, std::string_view key, std::string_view where) {
+  const auto value = find(from, key);
+  if (!value) return std::string();
   std::string_view text;
-  if (value.get(text) != simdjson::SUCCESS) return invalid("\"" + std::string(key) + "\" must be a string");
-  return text;
+  if (value->get(text) != simdjson::SUCCESS) {
+    return refuse(std::string(where) + std::string(key) + " must be a string");
+  }
+  return std::string(text);
 }
 
-Result<Descriptor> parse_descriptor(const element& value, const std::string& where) {
-  object from;
-  if (value.get(from) != simdjson::SUCCESS) return invalid(where + " must be a descriptor (an object)");
-  Descriptor result;
-  HANSA_TRY(const auto type, text_field(from, "mediaType"));
-  if (type.empty()) return invalid(where + " has no mediaType");
-  result.media_type = type;
-  HANSA_TRY(const auto digest, text_field(from, "digest"));
+Result<Descriptor> descriptor_of(const element& value, const std::string& where) {
+  object members;
+  if (value.get(members) != simdjson::SUCCESS) return refuse(where + " must be an object (a descriptor)");
+  Descriptor descriptor;
+  HANSA_TRY(descriptor.media_type, text_of(members, "mediaType", where + "."));
+  if (descriptor.media_type.empty()) return refuse(where + ".mediaType is missing");
+  HANSA_TRY(const std::string digest, text_of(members, "digest", where + "."));
+  if (digest.empty()) return refuse(where + ".digest is missing");
   auto parsed = Digest::parse(digest);
-  if (!parsed) return invalid(where + ": " + parsed.error().message);
-  result.digest = *parsed;
-  std::int64_t size = 0;
-  if (from["size"].get(size) != simdjson::SUCCESS || size < 0) {
-    return invalid(where + ": \"size\" must be a number of bytes");
+  if (!parsed) return refuse(where + ".digest: " + parsed.error().message);
+  descriptor.digest = *parsed;
+  const auto size = find(members, "size");
+  if (!size) return refuse(where + ".size is missing");
+  if (size->get(descriptor.size) != simdjson::SUCCESS) {
+    return refuse(where + ".size must be a whole number, not negative");
   }
-  result.size = static_cast<std::uint64_t>(size);
-  return result;
+  return descriptor;
 }
 
-// The descriptor at `key`, if there is one (null counts as absent).
-Result<std::optional<Descriptor>> descriptor_field(const object& from, std::string_view key) {
-  element value;
-  if (from[key].get(value) != simdjson::SUCCESS || value.is_null()) return std::optional<Descriptor>{};
-  HANSA_TRY(auto descriptor, parse_descriptor(value, "\"" + std::string(key) + "\""));
-  return std::optional<Descriptor>(std::move(descriptor));
-}
-
-Result<std::vector<Descriptor>> descriptor_list(const object& from, std::string_view key, bool required) {
-  std::vector<Descriptor> result;
-  element value;
-  if (from[key].get(value) != simdjson::SUCCESS || value.is_null()) {
-    if (required) return invalid("\"" + std::string(key) + "\" is missing");
-    return result;
-  }
+Result<std::vector<Descriptor>> descriptors_of(const object& from, const std::string& key) {
+  const auto value = find(from, key);
+  if (!value) return refuse(key + " is missing (an empty list is allowed)");
   array items;
-  if (value.get(items) != simdjson::SUCCESS) return invalid("\"" + std::string(key) + "\" must be an array");
-  if (items.size() > max_references) {
-    return make_error(ErrorCode::too_large, Subject::manifest,
-                      "the manifest refers to more than " + std::to_string(max_references) + " others");
-  }
-  result.reserve(items.size());
-  for (const auto item : items) {
-    HANSA_TRY(auto descriptor,
-              parse_descriptor(item, "\"" + std::string(key) + "\"[" + std::to_string(result.size()) + "]"));
-    result.push_back(std::move(descriptor));
-  }
-  return result;
-}
-
-Result<Annotations> parse_annotations(const object& from) {
-  Annotations result;
-  element value;
-  if (from["annotations"].get(value) != simdjson::SUCCESS || value.is_null()) return result;
-  object fields;
-  if (value.get(fields) != simdjson::SUCCESS) return invalid("\"annotations\" must be an object");
-  for (const auto field : fields) {
-    std::string_view text;
-    if (field.value.get(text) != simdjson::SUCCESS) {
-      return invalid("the annotation \"" + std::string(field.key) + "\" must be a string");
+  if (value->get(items) != simdjson::SUCCESS) return refuse(key + " must be a list");
+  std::vector<Descriptor> out;
+  for (const element item : items) {
+    if (out.size() == max_references) {
+      return refuse(key + " has more than " + std::to_string(max_references) + " entries");
     }
-    result.emplace(field.key, text);
+    HANSA_TRY(Descriptor descriptor, descriptor_of(item, key + "[" + std::to_string(out.size()) + "]"));
+    out.push_back(std::move(descriptor));
   }
-  return result;
+  return out;
 }
 
-Result<void> parse_image(const object& from, Manifest& manifest) {
-  HANSA_TRY(manifest.config, descriptor_field(from, "config"));
-  if (!manifest.config) return invalid("an image manifest needs a \"config\" descriptor");
-  // Docker and OCI both require the array; null and absence stand for "no layers" in the field.
-  HANSA_TRY(auto layers, descriptor_list(from, "layers", false));
+Result<Annotations> annotations_of(const object& from) {
+  Annotations out;
+  const auto value = find(from, "annotations");
+  if (!value) return out;
+  object members;
+  if (value->get(members) != simdjson::SUCCESS) return refuse("annotations must be an object");
+  for (const auto& member : members) {
+    std::string_view text;
+    if (member.value.get(text) != simdjson::SUCCESS) {
+      return refuse("annotations[\"" + std::string(member.key.substr(0, 160)) + "\"] must be a string");
+    }
+    out.emplace(member.key, text);
+  }
+  return out;
+}
+
+Result<void> fill_image(const object& body, Manifest& manifest) {
+  if (find(body, "manifests")) return refuse("it has manifests, but was pushed as an image, which has layers");
+  const auto config = find(body, "config");
+  if (!config) return refuse("config is missing");
+  HANSA_TRY(manifest.config, descriptor_of(*config, "config"));
+  HANSA_TRY(auto layers, descriptors_of(body, "layers"));
+  if (layers.size() + 1 > max_references) {
+    return refuse("config and layers are more than " + std::to_string(max_references) + " references");
+  }
+  manifest.blobs.reserve(layers.size() + 1);
   manifest.blobs.push_back(*manifest.config);
   for (auto& layer : layers) {
-    auto& list = is_foreign(layer.media_type) ? manifest.foreign : manifest.blobs;
-    list.push_back(std::move(layer));
+    (is_foreign_layer(layer.media_type) ? manifest.foreign : manifest.blobs).push_back(std::move(layer));
   }
   if (manifest.artifact_type.empty()) manifest.artifact_type = manifest.config->media_type;
   return {};
 }
 
-Result<void> check_head(const object& from, std::string_view type) {
-  std::int64_t version = 0;
-  if (from["schemaVersion"].get(version) != simdjson::SUCCESS || version != 2) {
-    return invalid("\"schemaVersion\" must be 2");
+Result<void> fill_index(const object& body, Manifest& manifest) {
+  if (find(body, "layers") || find(body, "config")) {
+    return refuse("it has layers or config, but was pushed as an index, which has manifests");
   }
-  HANSA_TRY(const auto own_type, text_field(from, "mediaType"));
-  if (!own_type.empty() && own_type != type) {
-    return invalid("the manifest says mediaType \"" + std::string(own_type) + "\" but was pushed as \"" +
-                   std::string(type) + "\"");
-  }
-  element ignored;
-  const bool has_layers = from["layers"].get(ignored) == simdjson::SUCCESS;
-  const bool has_config = from["config"].get(ignored) == simdjson::SUCCESS;
-  const bool has_children = from["manifests"].get(ignored) == simdjson::SUCCESS;
-  // A body that is both could be read as either, whatever was signed (CVE-2021-41190).
-  if (has_children && (has_layers || has_config)) {
-    return invalid("a manifest has \"manifests\" (an index) or \"config\" and \"layers\" (an image), not both");
+  HANSA_TRY(manifest.children, descriptors_of(body, "manifests"));
+  return {};
+}
+
+Result<void> check_head(const object& body, std::string_view type) {
+  const auto version = find(body, "schemaVersion");
+  if (!version) return refuse("schemaVersion is missing; it must be 2");
+  std::uint64_t number = 0;
+  if (version->get(number) != simdjson::SUCCESS || number != 2) return refuse("schemaVersion must be 2");
+  const auto own = find(body, "mediaType");
+  std::string_view own_type;
+  if (own && (own->get(own_type) != simdjson::SUCCESS || own_type != type)) {
+    return refuse("its mediaType \"" + std::string(own_type.substr(0, 160)) + "\" is not the Content-Type \"" +
+                  std::string(type) + "\" that it was pushed with");
   }
   return {};
+}
+
+Result<Manifest> fill(ManifestKind kind, std::string_view type, const object& body) {
+  HANSA_CHECK(check_head(body, type));
+  Manifest manifest;
+  manifest.kind = kind;
+  manifest.media_type = type;
+  const bool oci = type == media_type::image_manifest || type == media_type::image_index;
+  if (oci) {
+    // Docker's types know neither of these; there they are unknown fields.
+    HANSA_TRY(manifest.artifact_type, text_of(body, "artifactType", ""));
+    if (const auto subject = find(body, "subject")) {
+      HANSA_TRY(manifest.subject, descriptor_of(*subject, "subject"));
+    }
+    HANSA_TRY(manifest.annotations, annotations_of(body));
+  }
+  if (kind == ManifestKind::image) {
+    HANSA_CHECK(fill_image(body, manifest));
+  } else {
+    HANSA_CHECK(fill_index(body, manifest));
+  }
+  return manifest;
 }
 
 }  // namespace
@@ -153,44 +185,34 @@ Result<void> check_head(const object& from, std::string_view type) {
 Result<ManifestKind> manifest_kind(std::string_view type) {
   if (type == media_type::image_manifest || type == media_type::docker_manifest) return ManifestKind::image;
   if (type == media_type::image_index || type == media_type::docker_list) return ManifestKind::index;
+  std::string accepted;
+  for (const auto known :
+       {media_type::image_manifest, media_type::image_index, media_type::docker_manifest, media_type::docker_list}) {
+    accepted += (accepted.empty() ? "" : ", ") + std::string(known);
+  }
   return make_error(ErrorCode::unsupported, Subject::media_type,
-                    "the media type \"" + std::string(type.substr(0, 200)) +
-                        "\" is not a manifest that this registry takes; it takes OCI image manifests and indexes, "
-                        "and Docker schema-2 manifests and lists");
+                    "a manifest of type \"" + std::string(type.substr(0, 160)) +
+                        "\" is not accepted; send it with one of the Content-Types " + accepted);
 }
 
 Result<Manifest> parse_manifest(std::string_view type, ConstBytes body) {
-  HANSA_TRY(const auto kind, manifest_kind(type));
+  HANSA_TRY(const ManifestKind kind, manifest_kind(type));
   if (body.size() > max_manifest_size) {
     return make_error(ErrorCode::too_large, Subject::manifest,
-                      "the manifest is larger than " + std::to_string(max_manifest_size) + " bytes");
+                      "the manifest has " + std::to_string(body.size()) + " bytes, more than the limit of " +
+                          std::to_string(max_manifest_size));
   }
-  simdjson::dom::parser parser(max_manifest_size + 1);
-  // One level more than allowed, so that our own message is given for it.
-  if (parser.allocate(std::max<std::size_t>(body.size(), 64), max_json_depth + 2) != simdjson::SUCCESS) {
-    return make_error(ErrorCode::unavailable, "no memory to parse a manifest");
+  if (body.empty()) return refuse("the body is empty");
+  const simdjson::padded_string text(as_text(body));
+  simdjson::dom::parser parser;
+  element root;
+  if (const auto error = parser.parse(text).get(root); error != simdjson::SUCCESS) {
+    return refuse("it is not JSON: " + std::string(simdjson::error_message(error)));
   }
-  const std::string_view text = as_text(body);
-  element document;
-  if (const auto error = parser.parse(text.data(), text.size()).get(document); error != simdjson::SUCCESS) {
-    return invalid(std::string("the manifest is not valid JSON: ") + simdjson::error_message(error));
-  }
-  object root;
-  if (document.get(root) != simdjson::SUCCESS) return invalid("the manifest must be a JSON object");
-  HANSA_CHECK(reject_duplicate_keys(document, 1));
-  HANSA_CHECK(check_head(root, type));
-  Manifest manifest;
-  manifest.kind = kind;
-  manifest.media_type = type;
+  if (!root.is_object()) return refuse("it must be a JSON object");
+  HANSA_CHECK(check_structure(root, 1));
+  HANSA_TRY(Manifest manifest, fill(kind, type, object(root)));
   manifest.size = body.size();
-  HANSA_TRY(manifest.artifact_type, text_field(root, "artifactType"));
-  HANSA_TRY(manifest.subject, descriptor_field(root, "subject"));
-  HANSA_TRY(manifest.annotations, parse_annotations(root));
-  if (kind == ManifestKind::image) {
-    HANSA_CHECK(parse_image(root, manifest));
-  } else {
-    HANSA_TRY(manifest.children, descriptor_list(root, "manifests", true));
-  }
   return manifest;
 }
 

@@ -1,50 +1,59 @@
 #include "oci/name.h"
 
-#include <algorithm>
+#include <type_traits>
 
 namespace hansa::oci {
 namespace {
 
-constexpr std::size_t max_tag = 128;  // spec.md: [a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}
+constexpr std::size_t max_tag = 128;  // bytes
+constexpr std::size_t shown = 160;    // of a bad name in an error message
 
-bool is_lower_or_digit(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
-bool is_word(char c) { return is_lower_or_digit(c) || (c >= 'A' && c <= 'Z') || c == '_'; }
-
-// One path component: alphanumeric runs joined by ".", "_", "__" or any number of "-".
-bool is_component(std::string_view text) {
-  std::size_t i = 0;
-  while (true) {
-    const std::size_t start = i;
-    while (i < text.size() && is_lower_or_digit(text[i])) ++i;
-    if (i == start) return false;  // every run has at least one character
-    if (i == text.size()) return true;
-    const std::size_t separator = i;
-    while (i < text.size() && !is_lower_or_digit(text[i])) ++i;
-    const std::string_view joint = text.substr(separator, i - separator);
-    const bool dashes = joint.find_first_not_of('-') == std::string_view::npos;
-    if (!dashes && joint != "." && joint != "_" && joint != "__") return false;
-  }
+bool is_lower_alnum(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
+bool is_alnum(char c) {
+  return is_lower_alnum(c) || (c >= 'A' && c <= 'Z');
 }
 
-std::string quoted(std::string_view text) { return "\"" + std::string(text.substr(0, 300)) + "\""; }
+// What may stand between two runs of letters and digits: one dot, one or two underscores, any number of dashes.
+bool is_separator(std::string_view text) {
+  if (text == "." || text == "_" || text == "__") return true;
+  return !text.empty() && text.find_first_not_of('-') == std::string_view::npos;
+}
+
+bool is_component(std::string_view text) {
+  std::size_t at = 0;
+  while (true) {
+    const std::size_t word = at;
+    while (at < text.size() && is_lower_alnum(text[at])) ++at;
+    if (at == word) return false;
+    if (at == text.size()) return true;
+    const std::size_t separator = at;
+    while (at < text.size() && !is_lower_alnum(text[at])) ++at;
+    if (!is_separator(text.substr(separator, at - separator))) return false;
+  }
+}
 
 }  // namespace
 
 Result<RepositoryName> RepositoryName::parse(std::string_view text) {
-  if (text.size() > max_repository_name) {
+  const auto refuse = [&](std::string_view why) {
     return make_error(ErrorCode::invalid, Subject::name,
-                      "the repository name is longer than " + std::to_string(max_repository_name) + " bytes");
+                      "\"" + std::string(text.substr(0, shown)) + "\" is not a repository name: " + std::string(why));
+  };
+  if (text.empty()) return refuse("it is empty");
+  if (text.size() > max_repository_name) {
+    return refuse("it is longer than " + std::to_string(max_repository_name) + " characters");
   }
-  std::string_view rest = text;
+  std::size_t start = 0;
   while (true) {
-    const auto slash = rest.find('/');
-    if (!is_component(rest.substr(0, slash))) {
-      return make_error(ErrorCode::invalid, Subject::name,
-                        quoted(text) + " is not a repository name: components of a-z and 0-9, joined by '.', '_', "
-                                       "'__' or dashes, separated by '/'");
+    const std::size_t slash = text.find('/', start);
+    if (!is_component(text.substr(start, slash == std::string_view::npos ? slash : slash - start))) {
+      return refuse(
+          "each part between slashes must be lower-case letters and digits, separated by one of . _ __ or dashes");
     }
     if (slash == std::string_view::npos) break;
-    rest.remove_prefix(slash + 1);
+    start = slash + 1;
   }
   RepositoryName name;
   name.text_ = text;
@@ -52,12 +61,12 @@ Result<RepositoryName> RepositoryName::parse(std::string_view text) {
 }
 
 Result<Tag> Tag::parse(std::string_view text) {
-  const bool fits = !text.empty() && text.size() <= max_tag && is_word(text.front()) &&
-                    std::ranges::all_of(text, [](char c) { return is_word(c) || c == '.' || c == '-'; });
-  if (!fits) {
+  bool good = !text.empty() && text.size() <= max_tag && (is_alnum(text.front()) || text.front() == '_');
+  for (const char c : text) good = good && (is_alnum(c) || c == '_' || c == '.' || c == '-');
+  if (!good) {
     return make_error(ErrorCode::invalid, Subject::tag,
-                      quoted(text) + " is not a tag: up to 128 of a-z, A-Z, 0-9, '_', '.', '-', not beginning with "
-                                     "'.' or '-'");
+                      "\"" + std::string(text.substr(0, shown)) +
+                          "\" is not a tag: 1 to 128 letters, digits, '_', '.' or '-', not starting with '.' or '-'");
   }
   Tag tag;
   tag.text_ = text;
@@ -66,7 +75,7 @@ Result<Tag> Tag::parse(std::string_view text) {
 
 Result<Reference> parse_reference(std::string_view text) {
   if (text.find(':') != std::string_view::npos) {
-    HANSA_TRY(Digest digest, Digest::parse(text));
+    HANSA_TRY(const Digest digest, Digest::parse(text));
     return Reference(digest);
   }
   HANSA_TRY(Tag tag, Tag::parse(text));
@@ -74,8 +83,7 @@ Result<Reference> parse_reference(std::string_view text) {
 }
 
 std::string to_string(const Reference& reference) {
-  if (const auto* tag = std::get_if<Tag>(&reference)) return tag->text();
-  return std::get<Digest>(reference).text();
+  return std::visit([](const auto& value) { return std::string(value.text()); }, reference);
 }
 
 }  // namespace hansa::oci
