@@ -48,7 +48,9 @@ void Loop::run_blocking(Pool pool, Work work) {
   submit_(pool, std::move(work));
 }
 
-bool Loop::on_this_thread() const { return guard_.get_executor().running_in_this_thread(); }
+bool Loop::on_this_thread() const {
+  return guard_.get_executor().running_in_this_thread();
+}
 
 void Loop::run() {
   context_.run();
