@@ -1,0 +1,315 @@
+#include "meta/sqlite/vfs.h"
+
+#include <sqlite3.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstring>
+#include <new>
+#include <thread>
+
+#include "meta/sqlite/vfs_state.h"
+
+namespace hansa::meta::sqlite {
+namespace {
+
+constexpr int max_path = 1024;
+constexpr auto page_bytes = static_cast<std::size_t>(page_size);
+constexpr auto summed_bytes = static_cast<std::size_t>(page_size - page_reserve);
+constexpr std::uint64_t wal_header = 32;        // bytes before the first frame (SQLite's file format, section 4)
+constexpr std::uint64_t wal_frame_header = 24;  // bytes before each page
+
+// What an open file needs; lives behind SQLite's sqlite3_file.
+struct Open {
+  Vfs* vfs = nullptr;
+  std::string path;
+  std::unique_ptr<io::File> file;
+  std::shared_ptr<Vfs::PathState> state;
+  bool main = false;
+  bool wal = false;
+  std::atomic<bool> new_name = false;  // its folder was not synced since it was created
+};
+struct Handle {
+  sqlite3_file base;
+  Open* open;
+};
+Open& of(sqlite3_file* file) {
+  return *reinterpret_cast<Handle*>(file)->open;
+}
+Vfs& of(sqlite3_vfs* vfs) {
+  return *static_cast<Vfs*>(vfs->pAppData);
+}
+
+std::string folder_of(const std::string& path) {
+  const auto slash = path.rfind('/');
+  return slash == 0 || slash == std::string::npos ? "/" : path.substr(0, slash);
+}
+
+int code_of(const Error& error, int otherwise) {
+  return error.code == ErrorCode::out_of_space ? SQLITE_FULL : otherwise;
+}
+
+bool all_zero(ConstBytes bytes) {
+  return std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; });
+}
+
+std::uint64_t page_number(std::uint64_t offset) {
+  return offset / page_bytes + 1;
+}
+
+void seal_page(Bytes page, std::uint64_t offset) {
+  const std::uint64_t sum = page_sum(page.first(summed_bytes), page_number(offset));
+  std::memcpy(page.data() + summed_bytes, &sum, sizeof sum);
+}
+
+// Pages that SQLite never wrote (freed ones, holes) are zero; a b-tree page that rotted to zero SQLite refuses itself.
+bool page_is_sound(ConstBytes page, std::uint64_t offset) {
+  std::uint64_t stored = 0;
+  std::memcpy(&stored, page.data() + summed_bytes, sizeof stored);
+  return stored == page_sum(page.first(summed_bytes), page_number(offset)) || all_zero(page);
+}
+
+// Reads that touch a main database's page without being one: the header before the page size is known.
+int read_part_of_page(Open& open, Bytes out, std::uint64_t offset) {
+  std::array<std::byte, page_size> page{};
+  auto got = open.file->read(0, page);
+  if (!got) return SQLITE_IOERR_READ;
+  std::ranges::fill(out, std::byte{0});
+  if (*got == 0) return SQLITE_IOERR_SHORT_READ;
+  if (*got < page.size() || !page_is_sound(page, 0)) return SQLITE_IOERR_DATA;
+  std::memcpy(out.data(), page.data() + offset, out.size());
+  return SQLITE_OK;
+}
+
+int read_file(sqlite3_file* file, void* buffer, int amount, sqlite3_int64 at) {
+  Open& open = of(file);
+  const Bytes out(static_cast<std::byte*>(buffer), static_cast<std::size_t>(amount));
+  const auto offset = static_cast<std::uint64_t>(at);
+  if (open.main && out.size() != page_bytes) {
+    if (offset + out.size() > page_bytes) return SQLITE_IOERR_DATA;  // a page size that is not ours
+    return read_part_of_page(open, out, offset);
+  }
+  auto got = open.file->read(offset, out);
+  if (!got) return SQLITE_IOERR_READ;
+  if (*got < out.size()) {
+    std::fill(out.begin() + static_cast<std::ptrdiff_t>(*got), out.end(), std::byte{0});
+    return SQLITE_IOERR_SHORT_READ;
+  }
+  if (open.main) return page_is_sound(out, offset) ? SQLITE_OK : SQLITE_IOERR_DATA;
+  if (open.wal && out.size() == page_bytes) return open.state->matches(offset, out) ? SQLITE_OK : SQLITE_IOERR_DATA;
+  return SQLITE_OK;
+}
+
+int write_file(sqlite3_file* file, const void* buffer, int amount, sqlite3_int64 at) {
+  Open& open = of(file);
+  const ConstBytes data(static_cast<const std::byte*>(buffer), static_cast<std::size_t>(amount));
+  const auto offset = static_cast<std::uint64_t>(at);
+  if (open.main) {
+    if (data.size() != page_bytes || offset % page_bytes != 0) return SQLITE_IOERR_WRITE;
+    std::array<std::byte, page_size> page;
+    std::ranges::copy(data, page.begin());
+    seal_page(page, offset);
+    auto written = open.file->write(offset, page);
+    return written ? SQLITE_OK : code_of(written.error(), SQLITE_IOERR_WRITE);
+  }
+  if (open.wal) open.state->forget_range(offset, data.size());
+  auto written = open.file->write(offset, data);
+  if (!written) return code_of(written.error(), SQLITE_IOERR_WRITE);
+  const bool frame = open.wal && data.size() == page_bytes && offset >= wal_header + wal_frame_header &&
+                     (offset - wal_header - wal_frame_header) % (page_bytes + wal_frame_header) == 0;
+  if (frame) open.state->remember(offset, data);
+  return SQLITE_OK;
+}
+
+int close_file(sqlite3_file* file) {
+  auto* handle = reinterpret_cast<Handle*>(file);
+  if (handle->open != nullptr) {
+    handle->open->state->unlock(handle->open, SQLITE_LOCK_NONE);
+    delete handle->open;
+    handle->open = nullptr;
+  }
+  return SQLITE_OK;
+}
+
+int truncate_file(sqlite3_file* file, sqlite3_int64 size) {
+  Open& open = of(file);
+  if (open.wal) open.state->forget_from(static_cast<std::uint64_t>(size));
+  auto done = open.file->truncate(static_cast<std::uint64_t>(size));
+  return done ? SQLITE_OK : code_of(done.error(), SQLITE_IOERR_TRUNCATE);
+}
+
+int sync_file(sqlite3_file* file, int) {
+  Open& open = of(file);
+  auto synced = open.file->sync();
+  if (!synced) return code_of(synced.error(), SQLITE_IOERR_FSYNC);
+  if (open.new_name.exchange(false)) {
+    auto named = open.vfs->disk().sync_directory(folder_of(open.path));
+    if (!named) {
+      open.new_name = true;
+      return SQLITE_IOERR_DIR_FSYNC;
+    }
+  }
+  return SQLITE_OK;
+}
+
+int file_size(sqlite3_file* file, sqlite3_int64* size) {
+  auto result = of(file).file->size();
+  if (!result) return SQLITE_IOERR_FSTAT;
+  *size = static_cast<sqlite3_int64>(*result);
+  return SQLITE_OK;
+}
+
+int lock_file(sqlite3_file* file, int level) {
+  return of(file).state->lock(&of(file), level);
+}
+int unlock_file(sqlite3_file* file, int level) {
+  of(file).state->unlock(&of(file), level);
+  return SQLITE_OK;
+}
+int check_reserved(sqlite3_file* file, int* result) {
+  *result = of(file).state->reserved() ? 1 : 0;
+  return SQLITE_OK;
+}
+int file_control(sqlite3_file*, int, void*) {
+  return SQLITE_NOTFOUND;
+}
+int sector_size(sqlite3_file*) {
+  return page_size;
+}
+int characteristics(sqlite3_file*) {
+  return SQLITE_IOCAP_POWERSAFE_OVERWRITE;
+}
+
+int shm_map(sqlite3_file* file, int region, int size, int extend, void volatile** out) {
+  return of(file).state->map_region(region, size, extend != 0, out);
+}
+int shm_lock(sqlite3_file* file, int first, int count, int flags) {
+  Open& open = of(file);
+  const bool exclusive = (flags & SQLITE_SHM_EXCLUSIVE) != 0;
+  if ((flags & SQLITE_SHM_LOCK) != 0) return open.state->lock_shm(&open, first, count, exclusive);
+  open.state->unlock_shm(&open, first, count, exclusive);
+  return SQLITE_OK;
+}
+void shm_barrier(sqlite3_file*) {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+}
+int shm_unmap(sqlite3_file* file, int forget) {
+  of(file).state->unmap(&of(file), forget != 0);
+  return SQLITE_OK;
+}
+
+constexpr sqlite3_io_methods io_methods = {
+    2,         close_file,  read_file,      write_file,   truncate_file, sync_file,       file_size,
+    lock_file, unlock_file, check_reserved, file_control, sector_size,   characteristics, shm_map,
+    shm_lock,  shm_barrier, shm_unmap,      nullptr,      nullptr};
+
+int open_file(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags, int* out_flags) {
+  auto* handle = new (file) Handle{};
+  // Temporary files stay in memory (temp_store); a request for one is a configuration error.
+  if (path == nullptr) return SQLITE_CANTOPEN;
+  io::Disk& disk = of(vfs).disk();
+  const bool existed = disk.info(path).has_value();
+  io::OpenMode mode = io::OpenMode::write;
+  if ((flags & SQLITE_OPEN_READONLY) != 0) mode = io::OpenMode::read;
+  if ((flags & SQLITE_OPEN_CREATE) != 0) mode = io::OpenMode::create;
+  auto opened = disk.open(path, mode);
+  if (!opened) return code_of(opened.error(), SQLITE_CANTOPEN);
+  auto open = std::make_unique<Open>();
+  open->vfs = &of(vfs);
+  open->path = path;
+  open->file = std::move(*opened);
+  open->state = of(vfs).state_of(path);
+  open->main = (flags & SQLITE_OPEN_MAIN_DB) != 0;
+  open->wal = (flags & SQLITE_OPEN_WAL) != 0;
+  open->new_name = !existed;
+  handle->open = open.release();
+  handle->base.pMethods = &io_methods;
+  if (out_flags != nullptr) *out_flags = flags;
+  return SQLITE_OK;
+}
+
+int delete_file(sqlite3_vfs* vfs, const char* path, int sync_folder) {
+  io::Disk& disk = of(vfs).disk();
+  of(vfs).state_of(path)->forget_from(0);
+  auto removed = disk.remove(path);
+  if (!removed) return removed.error().code == ErrorCode::not_found ? SQLITE_IOERR_DELETE_NOENT : SQLITE_IOERR_DELETE;
+  if (sync_folder != 0 && !disk.sync_directory(folder_of(path))) return SQLITE_IOERR_DIR_FSYNC;
+  return SQLITE_OK;
+}
+
+int access_file(sqlite3_vfs* vfs, const char* path, int, int* result) {
+  auto info = of(vfs).disk().info(path);
+  if (!info && info.error().code != ErrorCode::not_found) return SQLITE_IOERR_ACCESS;
+  // An empty file counts as absent, as in SQLite's own VFS.
+  *result = info && info->size > 0 ? 1 : 0;
+  return SQLITE_OK;
+}
+
+int full_path(sqlite3_vfs*, const char* path, int size, char* out) {
+  if (std::strlen(path) >= static_cast<std::size_t>(size)) return SQLITE_CANTOPEN;
+  std::strcpy(out, path);
+  return SQLITE_OK;
+}
+
+// SQLite seeds the salts of WAL headers with this; the time and a counter keep them apart, and a seed repeats.
+int randomness(sqlite3_vfs* vfs, int count, char* out) {
+  auto state = static_cast<std::uint64_t>(of(vfs).clock().wall().time_since_epoch().count());
+  for (int i = 0; i < count; ++i) {
+    state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+    out[i] = static_cast<char>(state >> 56);
+  }
+  return count;
+}
+
+int current_time(sqlite3_vfs* vfs, sqlite3_int64* out) {
+  constexpr sqlite3_int64 unix_epoch = 24405875LL * 8640000LL;  // in milliseconds of Julian days
+  const auto wall = of(vfs).clock().wall().time_since_epoch();
+  *out = unix_epoch + std::chrono::duration_cast<std::chrono::milliseconds>(wall).count();
+  return SQLITE_OK;
+}
+
+int wait_a_little(sqlite3_vfs*, int microseconds) {
+  std::this_thread::yield();
+  return microseconds;
+}
+
+int last_error(sqlite3_vfs*, int, char*) {
+  return 0;
+}
+
+}  // namespace
+
+Vfs::Vfs(io::Disk& disk, io::Clock& clock) : disk_(disk), clock_(clock), vfs_(std::make_unique<sqlite3_vfs>()) {
+  // The address is unique among those registered at one time.
+  name_ = "hansa-" + std::to_string(reinterpret_cast<std::uintptr_t>(this));
+  *vfs_ = sqlite3_vfs{};
+  vfs_->iVersion = 2;
+  vfs_->szOsFile = sizeof(Handle);
+  vfs_->mxPathname = max_path;
+  vfs_->zName = name_.c_str();
+  vfs_->pAppData = this;
+  vfs_->xOpen = open_file;
+  vfs_->xDelete = delete_file;
+  vfs_->xAccess = access_file;
+  vfs_->xFullPathname = full_path;
+  vfs_->xRandomness = randomness;
+  vfs_->xSleep = wait_a_little;
+  vfs_->xGetLastError = last_error;
+  vfs_->xCurrentTimeInt64 = current_time;
+  sqlite3_vfs_register(vfs_.get(), 0);
+}
+
+Vfs::~Vfs() {
+  sqlite3_vfs_unregister(vfs_.get());
+}
+
+std::shared_ptr<Vfs::PathState> Vfs::state_of(const std::string& path) {
+  const std::lock_guard guard(mutex_);
+  auto& known = states_[path];
+  auto state = known.lock();
+  if (!state) known = state = std::make_shared<PathState>();
+  return state;
+}
+
+}  // namespace hansa::meta::sqlite
