@@ -1,0 +1,75 @@
+// ServerMetrics: what a Hansa server counts, under its fixed names.
+//
+// The request counters are written by `api`; the numbers of the node and of the listeners are pulled at each scrape
+// from the source that the server sets. Thread-safe.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "metrics/metrics.h"
+
+namespace hansa::metrics {
+
+struct BuildInfo {
+  std::string version;       // of Hansa
+  std::string spec_version;  // distSpecVersion
+  std::string commit;
+};
+
+// Read at a scrape. All counts are of now, except those marked "since the start".
+struct NodeNumbers {
+  bool ready = false;
+  std::uint64_t uploads = 0;  // open sessions
+  std::uint64_t repositories = 0;
+  std::uint64_t manifests = 0;
+  std::uint64_t swept_blobs = 0;    // since the start
+  std::uint64_t corrupt_blobs = 0;  // since the start
+  std::uint64_t disk_total = 0;     // bytes
+  std::uint64_t disk_available = 0;
+  std::uint64_t connections = 0;           // open now
+  std::uint64_t connections_accepted = 0;  // since the start
+  std::uint64_t connections_refused = 0;   // since the start
+};
+
+class ServerMetrics {
+ public:
+  explicit ServerMetrics(const BuildInfo& build);
+
+  // One answered request. `method` is the HTTP method in upper case, `repository` empty: none ("N/A").
+  void request(std::string_view method, int status, double seconds, const std::string& repository);
+  void download(const std::string& repository);                                      // a manifest was read
+  void upload(const std::string& repository);                                        // a manifest was pushed
+  void sent(std::uint64_t bytes) { sent_.add(static_cast<double>(bytes)); }          // blob bytes handed to the network
+  void received(std::uint64_t bytes) { received_.add(static_cast<double>(bytes)); }  // body bytes taken from it
+
+  // Where the node's numbers come from; called at each scrape. Set once, before the first scrape.
+  void set_source(std::function<NodeNumbers()> source);
+  std::string render() { return registry_.render(); }
+  Registry& registry() { return registry_; }  // for further metrics
+
+ private:
+  static constexpr std::size_t methods = 8;  // the known ones and "other"
+  static constexpr std::size_t max_status = 600;
+  Counter requests_of(std::size_t method, int status);
+
+  Registry registry_;
+  std::vector<Histogram> latencies_;  // by method
+  // Made at first use, then read without a lock.
+  std::array<std::array<std::atomic<const Counter*>, max_status>, methods> requests_{};
+  std::mutex making_;
+  std::vector<std::unique_ptr<Counter>> made_;
+  PerRepository<Summary> repository_latency_;
+  PerRepository<Counter> downloads_;
+  PerRepository<Counter> uploads_;
+  Counter sent_;
+  Counter received_;
+};
+
+}  // namespace hansa::metrics
