@@ -48,13 +48,16 @@ class Query {
 };
 
 struct Connection {
-  std::string client;  // address of the peer
+  std::string client;  // address of the peer without its port; IPv4 in its own form also on a dual-stack listener
+  std::uint16_t client_port = 0;
   bool tls = false;
+  // Common name of the client's certificate, verified against TlsFiles::client_ca; empty: none was given.
+  std::string certificate_name;
 };
 
 struct Request {
   Method method = Method::get;
-  std::string target;  // as sent: path and query
+  std::string target;  // path and query as sent ("*" for OPTIONS *); of an absolute URL the part after the authority
   // The path split at '/', each segment percent-decoded on its own, so that %2F never becomes a separator. "/v2/" is
   // {"v2", ""}.
   std::vector<std::string> segments;
@@ -64,14 +67,16 @@ struct Request {
   bool chunked = false;
   Connection connection;
   // The body, straight from the socket; always set. Sends "100 Continue" at its first read where the client asked.
-  // What a handler leaves unread is drained within a limit, or the connection is closed.
+  // What a handler leaves unread is drained within a limit, or the connection is closed. A body that breaks the
+  // chunked format is ErrorCode::invalid, one that ends too early disconnected, one that stands still timeout.
   io::ByteSource* body = nullptr;
 
-  std::string_view path() const;
+  std::string_view path() const;  // the target without the query
 };
 
 // A part of a file, sent with sendfile where possible. `keep` keeps the descriptor open. `prepare` is awaited before
-// each piece leaves (chunk verification); an error cuts the connection.
+// each piece leaves (chunk verification) with the piece's offset in the file; pieces are at most 512 KiB and end at
+// multiples of that. An error for the first piece is answered 503, a later one cuts the connection.
 struct FileBody {
   int descriptor = -1;
   std::uint64_t offset = 0;
@@ -80,7 +85,8 @@ struct FileBody {
   std::function<io::Task<Result<void>>(std::uint64_t offset, std::uint64_t length)> prepare;
 };
 
-// Bytes pulled from a source; `length` absent: sent chunked.
+// Bytes pulled from a source; `length` absent: sent chunked (to an HTTP/1.0 client until the connection closes). An
+// error of the source, or fewer bytes than `length`, cuts the connection.
 struct StreamBody {
   std::shared_ptr<io::ByteSource> source;
   std::optional<std::uint64_t> length;
@@ -91,7 +97,7 @@ using Body = std::variant<std::monostate, std::string, std::shared_ptr<const std
 
 struct Response {
   int status = 200;
-  Headers headers;  // Content-Length and Connection are the server's business
+  Headers headers;  // Content-Length, Transfer-Encoding, Connection and Date are the server's business
   Body body;
   // For HEAD: the length that GET would have; the body is left empty.
   std::optional<std::uint64_t> head_length;
