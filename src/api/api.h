@@ -11,7 +11,7 @@
 #include "api/route.h"
 #include "auth/authenticator.h"
 #include "base/log.h"
-#include "http/message.h"
+#include "http/server.h"
 #include "io/clock.h"
 #include "metrics/server_metrics.h"
 #include "registry/registry.h"

@@ -22,6 +22,8 @@ namespace hansa::api {
 
 struct Services;
 
+inline constexpr std::uint64_t small_body = 64 * 1024;  // bytes; for requests whose body has no meaning
+
 // What a caller needs before the handler runs.
 enum class Need : std::uint8_t {
   nothing,   // open to all, credentials are not even looked at
@@ -50,7 +52,7 @@ struct Route {
   Need need = Need::identity;
   RouteHandler handler = nullptr;
   // A longer declared body is refused before the handler runs; absent: any length (it is streamed).
-  std::optional<std::uint64_t> body_limit = 0;
+  std::optional<std::uint64_t> body_limit = small_body;
   bool logged = true;
 };
 

@@ -1,0 +1,81 @@
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "metrics/server_metrics.h"
+
+namespace hansa::metrics {
+namespace {
+
+bool has_line(const std::string& text, const std::string& line) {
+  return ("\n" + text).find("\n" + line + "\n") != std::string::npos;
+}
+
+BuildInfo build() {
+  return {.version = "0.1", .spec_version = "1.1.1", .commit = "abc"};
+}
+
+TEST(ServerMetrics, CountsRequestsByMethodAndCode) {
+  ServerMetrics metrics(build());
+  metrics.request("GET", 200, 0.01, "a/b");
+  metrics.request("GET", 200, 0.6, "a/b");
+  metrics.request("PUT", 201, 0.01, "");
+  metrics.request("BREW", 405, 0.01, "");
+  const std::string text = metrics.render();
+  EXPECT_TRUE(has_line(text, R"(zot_http_requests_total{code="200",method="GET"} 2)")) << text;
+  EXPECT_TRUE(has_line(text, R"(zot_http_requests_total{code="201",method="PUT"} 1)"));
+  EXPECT_TRUE(has_line(text, R"(zot_http_requests_total{code="405",method="OTHER"} 1)"));
+  EXPECT_TRUE(has_line(text, R"(zot_http_method_latency_seconds_bucket{method="GET",le="0.05"} 1)"));
+  EXPECT_TRUE(has_line(text, R"(zot_http_method_latency_seconds_count{method="GET"} 2)"));
+  EXPECT_TRUE(has_line(text, R"(zot_http_repo_latency_seconds_count{repo="a/b"} 2)"));
+  EXPECT_TRUE(has_line(text, R"(zot_http_repo_latency_seconds_count{repo="N/A"} 2)"));
+}
+
+TEST(ServerMetrics, CountsDownloadsAndUploadsByRepository) {
+  ServerMetrics metrics(build());
+  metrics.download("r");
+  metrics.download("r");
+  metrics.upload("s");
+  const std::string text = metrics.render();
+  EXPECT_TRUE(has_line(text, R"(zot_repo_downloads_total{repo="r"} 2)")) << text;
+  EXPECT_TRUE(has_line(text, R"(zot_repo_uploads_total{repo="s"} 1)"));
+}
+
+TEST(ServerMetrics, ManyRepositoriesShareOneLabel) {
+  ServerMetrics metrics(build());
+  for (std::size_t i = 0; i < max_repository_labels + 50; ++i) metrics.download("r" + std::to_string(i));
+  const std::string text = metrics.render();
+  EXPECT_TRUE(has_line(text, R"(zot_repo_downloads_total{repo="_other"} 50)"));
+  EXPECT_TRUE(has_line(text, R"(zot_repo_downloads_total{repo="r999"} 1)"));
+  EXPECT_EQ(text.find(R"(repo="r1000")"), std::string::npos);
+}
+
+TEST(ServerMetrics, NodeNumbersAreReadAtEachScrape) {
+  ServerMetrics metrics(build());
+  std::uint64_t uploads = 1;
+  metrics.set_source([&] { return NodeNumbers{.ready = true, .uploads = uploads}; });
+  EXPECT_TRUE(has_line(metrics.render(), "hansa_uploads 1"));
+  uploads = 7;
+  EXPECT_TRUE(has_line(metrics.render(), "hansa_uploads 7"));
+  EXPECT_TRUE(has_line(metrics.render(), "hansa_ready 1"));
+}
+
+TEST(ServerMetrics, NothingIsLostBetweenThreads) {
+  ServerMetrics metrics(build());
+  const auto work = [&] {
+    for (int i = 0; i < 1000; ++i) {
+      metrics.request("GET", 200, 0.001, "r" + std::to_string(i % 5));
+      metrics.download("r");
+    }
+  };
+  {
+    std::jthread a(work);
+    std::jthread b(work);
+  }
+  const std::string text = metrics.render();
+  EXPECT_TRUE(has_line(text, R"(zot_http_requests_total{code="200",method="GET"} 2000)")) << text;
+  EXPECT_TRUE(has_line(text, R"(zot_repo_downloads_total{repo="r"} 2000)"));
+}
+
+}  // namespace
+}  // namespace hansa::metrics

@@ -1,0 +1,110 @@
+#include "metrics/server_metrics.h"
+
+#include <algorithm>
+
+namespace hansa::metrics {
+namespace {
+
+// The last one stands for all others, so that clients cannot make labels.
+constexpr std::array<std::string_view, 8> method_names = {"GET",   "HEAD",   "POST",    "PUT",
+                                                          "PATCH", "DELETE", "OPTIONS", "OTHER"};
+const std::vector<double> method_buckets = {0.05, 0.5, 1, 5, 30, 60, 600};  // seconds; zot's
+
+std::size_t index_of(std::string_view method) {
+  const auto found = std::ranges::find(method_names, method);
+  return found == method_names.end() ? method_names.size() - 1 : static_cast<std::size_t>(found - method_names.begin());
+}
+
+}  // namespace
+
+ServerMetrics::ServerMetrics(const BuildInfo& build)
+    : repository_latency_([this](const Labels& labels) {
+        return registry_.summary("zot_http_repo_latency_seconds", "Latency of serving requests of one repository",
+                                 labels);
+      }),
+      downloads_([this](const Labels& labels) {
+        return registry_.counter("zot_repo_downloads_total", "Manifests read", labels);
+      }),
+      uploads_([this](const Labels& labels) {
+        return registry_.counter("zot_repo_uploads_total", "Manifests pushed", labels);
+      }),
+      sent_(registry_.counter("hansa_blob_sent_bytes_total", "Blob bytes handed to the network")),
+      received_(registry_.counter("hansa_body_received_bytes_total", "Bytes of request bodies read")) {
+  registry_.gauge("zot_up", "Whether the server answers").set(1);
+  registry_
+      .gauge("zot_info", "The build, as labels; always 0",
+             {{"commit", build.commit}, {"binaryType", "hansa"}, {"goVersion", ""}, {"version", build.spec_version}})
+      .set(0);
+  registry_
+      .gauge("hansa_info", "The build, as labels; always 1", {{"version", build.version}, {"commit", build.commit}})
+      .set(1);
+  for (const auto name : method_names) {
+    latencies_.push_back(registry_.histogram("zot_http_method_latency_seconds", "Latency of serving requests",
+                                             {{"method", std::string(name)}}, method_buckets));
+  }
+}
+
+Counter ServerMetrics::requests_of(std::size_t method, int status) {
+  auto& slot = requests_[method][static_cast<std::size_t>(status)];
+  if (const Counter* known = slot.load(std::memory_order_acquire)) return *known;
+  const std::scoped_lock lock(making_);
+  if (const Counter* known = slot.load(std::memory_order_acquire)) return *known;
+  made_.push_back(std::make_unique<Counter>(
+      registry_.counter("zot_http_requests_total", "Answered HTTP requests",
+                        {{"method", std::string(method_names[method])}, {"code", std::to_string(status)}})));
+  slot.store(made_.back().get(), std::memory_order_release);
+  return *made_.back();
+}
+
+void ServerMetrics::request(std::string_view method, int status, double seconds, const std::string& repository) {
+  const std::size_t index = index_of(method);
+  requests_of(index, std::clamp(status, 0, static_cast<int>(max_status) - 1)).add();
+  latencies_[index].observe(seconds);
+  static const std::string no_repository = "N/A";
+  repository_latency_.of(repository.empty() ? no_repository : repository).observe(seconds);
+}
+
+void ServerMetrics::download(const std::string& repository) {
+  downloads_.of(repository).add();
+}
+
+void ServerMetrics::upload(const std::string& repository) {
+  uploads_.of(repository).add();
+}
+
+void ServerMetrics::set_source(std::function<NodeNumbers()> source) {
+  struct Gauges {
+    Gauge ready, uploads, repositories, manifests, swept, corrupt, disk_total, disk_available, open, accepted, refused;
+  };
+  const auto gauge = [this](const std::string& name, const std::string& help) { return registry_.gauge(name, help); };
+  const Gauges gauges{
+      .ready = gauge("hansa_ready", "1 when the node serves"),
+      .uploads = gauge("hansa_uploads", "Open upload sessions"),
+      .repositories = gauge("hansa_repositories", "Repositories"),
+      .manifests = gauge("hansa_manifests", "Manifests"),
+      .swept = gauge("hansa_swept_blobs", "Blobs that garbage collection removed since the start"),
+      .corrupt = gauge("hansa_corrupt_blobs", "Blobs found damaged since the start"),
+      .disk_total = gauge("hansa_disk_total_bytes", "Size of the data disk"),
+      .disk_available = gauge("hansa_disk_available_bytes", "Free space of the data disk"),
+      .open = gauge("hansa_connections", "Open connections"),
+      .accepted = gauge("hansa_connections_accepted", "Connections accepted since the start"),
+      .refused = gauge("hansa_connections_refused", "Connections refused over the limit since the start"),
+  };
+  registry_.before_scrape([gauges, source = std::move(source)] {
+    const auto set = [](const Gauge& to, std::uint64_t value) { to.set(static_cast<double>(value)); };
+    const NodeNumbers now = source();
+    gauges.ready.set(now.ready ? 1 : 0);
+    set(gauges.uploads, now.uploads);
+    set(gauges.repositories, now.repositories);
+    set(gauges.manifests, now.manifests);
+    set(gauges.swept, now.swept_blobs);
+    set(gauges.corrupt, now.corrupt_blobs);
+    set(gauges.disk_total, now.disk_total);
+    set(gauges.disk_available, now.disk_available);
+    set(gauges.open, now.connections);
+    set(gauges.accepted, now.connections_accepted);
+    set(gauges.refused, now.connections_refused);
+  });
+}
+
+}  // namespace hansa::metrics
