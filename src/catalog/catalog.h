@@ -64,14 +64,12 @@ class Catalog {
   TickNumber newest_tick() const { return newest_tick_.load(std::memory_order_acquire); }
 
  private:
-  enum class Settled : std::uint8_t { committed, never, ambiguous };
-  struct Attempt;
   Catalog(meta::MetadataStore& store, Read read, View& view, io::Clock& clock, io::Random& random, Logger& log);
   Result<void> start();
-  Result<Plan> plan_once(const Planner& planner, const std::string& operation, Revision& revision);
-  io::Task<Result<meta::CommitOutcome>> commit(Plan plan);
-  io::Task<Result<meta::CommitOutcome>> settle(meta::Commit commit);
-  Result<Settled> judge(const meta::Commit& commit);
+  // What became of an unknown commit that conflicts now: committed, conflict (it never happened: plan anew), unknown.
+  Result<meta::CommitOutcome> judge(const meta::Commit& commit, Revision planned_at);
+  io::Task<Result<meta::CommitOutcome>> commit(Plan plan, Revision planned_at);
+  io::Task<Result<meta::CommitOutcome>> settle(meta::Commit commit, Revision planned_at);
   io::Task<Result<void>> backoff(int attempt);
 
   meta::MetadataStore& store_;

@@ -132,14 +132,18 @@ class Snapshot {
   Result<std::optional<BlobState>> blob(const oci::RepositoryName& name, const oci::Digest& d);  // present ones (H14)
   // Whether a push may refer to the blob: present, or held by a grave newer than a gone mark (H14).
   Result<bool> satisfies_push(const oci::RepositoryName& name, const oci::Digest& d);
+  // Some manifest of the repository that refers to the blob (not as foreign).
+  Result<std::optional<oci::Digest>> holder_of(const oci::RepositoryName& name, const oci::Digest& d);
+  // Whether the references of the manifest or grave are in the view; true if there is neither (H15).
+  Result<bool> is_loaded(const oci::RepositoryName& name, const oci::Digest& d);
   // Whether an index of the repository lists the manifest.
   Result<bool> is_child(const oci::RepositoryName& name, const oci::Digest& d);
   // Whether a visible tag, an index or an existing subject keeps the manifest.
   Result<bool> manifest_held(const oci::RepositoryName& name, const oci::Digest& d);
   // Age of a manifest that nothing holds: ticks since its mod and since it lost its last tag, parent or subject (H6).
   Result<std::uint64_t> manifest_age(const oci::RepositoryName& name, const oci::Digest& d);
-  // Whether any record of any repository names the digest, graves and gone links with graves included: the byte sweep
-  // keeps its file (H1). A `gone` link alone names nothing.
+  // Whether any record of any repository names the digest, graves included: the byte sweep keeps its file (H1). A
+  // `gone` link and a foreign reference name nothing. True for every digest while anything is unloaded (H15).
   Result<bool> named_anywhere(const oci::Digest& d);
 
   // Lists.
@@ -172,17 +176,28 @@ class Snapshot {
   Result<std::vector<Unloaded>> unloaded(std::size_t limit);
 
  private:
-  Result<std::optional<std::int64_t>> repo_id(const oci::RepositoryName& name);
-  Result<std::optional<std::int64_t>> digest_id(const oci::Digest& d);
-  Result<bool> exists(std::string_view sql, std::int64_t a, std::int64_t b);
-  Result<bool> scan_tags(std::int64_t repo, SweepCursor& cursor, std::size_t& budget, SweepPage& page);
-  Result<bool> scan_digests(const oci::RepositoryName& name, std::int64_t repo, const SweepRules& rules,
-                            SweepCursor& cursor, std::size_t& budget, SweepPage& page);
-  Result<bool> link_sweepable(std::int64_t repo, std::int64_t digest, std::uint64_t age);
+  using Id = std::int64_t;  // of an interned name; 0: not known to the view
+  Result<Id> repo_id(const oci::RepositoryName& name);
+  Result<Id> digest_id(const oci::Digest& d);
+  Result<oci::Digest> digest_name(Id digest);
+  // The first column of the first row of a query with up to two ids; 0 without a row.
+  Result<Id> lookup(std::string_view sql, Id a, Id b = 0);
+  Result<std::uint64_t> age_by_id(Id repo, Id digest);
+  Result<bool> held_by_id(Id repo, Id digest);
+  Result<bool> sweepable_by_id(Id repo, SweepKind kind, Id digest, const SweepRules& rules);
+  struct SweepRow {
+    Id cursor = 0;
+    Id digest = 0;
+  };
+  Result<std::vector<SweepRow>> sweep_rows(Id repo, const SweepCursor& from, std::size_t limit);
+  Result<std::size_t> scan_tags(Id repo, SweepCursor& from, std::size_t limit, SweepPage& page);
+  Result<std::size_t> scan_rows(Id repo, SweepCursor& from, std::size_t limit, const SweepRules& rules,
+                                SweepPage& page);
+  template <class Record>
+  Result<std::optional<Stored<Record>>> stored(std::string_view key, Result<Record> (*decode)(std::string_view));
 
   std::unique_ptr<meta::sqlite::ReadTransaction> read_;
   std::optional<Stored<TickRecord>> tick_;  // once read
-  std::optional<std::pair<std::string, std::int64_t>> last_repo_;
 };
 
 }  // namespace hansa::catalog

@@ -24,6 +24,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 
 #include "catalog/records.h"
 #include "meta/sqlite/database.h"

@@ -1,0 +1,142 @@
+#include <algorithm>
+
+#include "catalog/plan_parts.h"
+
+namespace hansa::catalog {
+
+namespace {
+
+// Room for the gate's record and `head` beside what a sweep removes.
+constexpr std::size_t sweep_bytes = meta::max_commit_bytes - 64 * 1024;
+
+// Manifest to grave: compares and writes both keys.
+Result<void> draft_burial(const Planning& planning, const oci::RepositoryName& name, const oci::Digest& digest,
+                          Stored<ManifestRecord> manifest, Draft& draft) {
+  const std::string manifest_key = keys::manifest(name, digest);
+  const std::string grave_key = keys::grave(name, digest);
+  HANSA_TRY(const Revision grave_mod, planning.view.mod_of(grave_key));
+  GraveRecord grave;
+  grave.operation = planning.operation;
+  grave.was = std::move(manifest.record);
+  draft.same(manifest_key, manifest.mod).same(grave_key, grave_mod);
+  draft.put(grave_key, encode(grave)).remove(manifest_key);
+  return {};
+}
+
+}  // namespace
+
+Result<Plan> plan_delete_tag(const Planning& planning, const oci::RepositoryName& name, const oci::Tag& tag,
+                             const std::optional<oci::Digest>& if_match) {
+  HANSA_TRY(const auto current, planning.view.tag(name, tag));
+  if (!current) {
+    return make_error(ErrorCode::not_found, Subject::tag, "repository " + name.text() + " has no tag " + tag.text());
+  }
+  if (if_match && current->manifest.digest != *if_match) {
+    return make_error(ErrorCode::precondition, Subject::tag,
+                      "tag " + tag.text() + " does not show " + if_match->text());
+  }
+  Draft draft(planning.operation);
+  draft.same(keys::tag(name, tag), current->mod).remove(keys::tag(name, tag));
+  return std::move(draft).plan();
+}
+
+Result<Plan> plan_delete_manifest(const Planning& planning, const oci::RepositoryName& name,
+                                  const oci::Digest& digest) {
+  HANSA_TRY(auto manifest, planning.view.manifest_record(name, digest));
+  if (!manifest) {
+    return make_error(ErrorCode::not_found, Subject::manifest,
+                      "manifest " + digest.text() + " is not in repository " + name.text());
+  }
+  HANSA_CHECK(need_loaded(planning, name));
+  HANSA_TRY(const bool child, planning.view.is_child(name, digest));
+  if (child) {
+    return make_error(
+        ErrorCode::referenced, Subject::manifest,
+        "manifest " + digest.text() + " is part of an index in repository " + name.text() + "; delete the index first");
+  }
+  Draft draft(planning.operation);
+  HANSA_CHECK(removal_gate(planning, name, draft));
+  HANSA_CHECK(draft_burial(planning, name, digest, *std::move(manifest), draft));
+  HANSA_TRY(const auto tags, planning.view.tags_of(name, digest, max_tags_per_commit));
+  for (const oci::Tag& tag : tags) {
+    const std::string key = keys::tag(name, tag);
+    HANSA_TRY(const Revision mod, planning.view.mod_of(key));
+    draft.same(key, mod).remove(key);
+  }
+  return std::move(draft).plan();
+}
+
+Result<Plan> plan_delete_blob(const Planning& planning, const oci::RepositoryName& name, const oci::Digest& digest) {
+  HANSA_TRY(const auto blob, planning.view.blob(name, digest));
+  if (!blob) {
+    return make_error(ErrorCode::not_found, Subject::blob,
+                      "blob " + digest.text() + " is not in repository " + name.text());
+  }
+  HANSA_CHECK(need_loaded(planning, name));
+  if (blob->held || blob->manifest) {
+    return make_error(ErrorCode::referenced, Subject::blob,
+                      "blob " + digest.text() + " is needed by a manifest in repository " + name.text() +
+                          "; delete the manifest first");
+  }
+  HANSA_TRY(const auto link, planning.view.link(name, digest));
+  Draft draft(planning.operation);
+  HANSA_CHECK(removal_gate(planning, name, draft));
+  LinkRecord record;
+  if (link) record = link->record;
+  record.operation = planning.operation;
+  record.gone = true;
+  record.on.clear();
+  const std::string key = keys::link(name, digest);
+  draft.same(key, link ? link->mod : 0).put(key, encode(record));
+  return std::move(draft).plan();
+}
+
+namespace {
+
+Result<void> draft_sweep(const Planning& planning, const oci::RepositoryName& name, const SweepItem& item,
+                         Draft& draft) {
+  std::string key;
+  switch (item.kind) {
+    case SweepKind::tag: key = keys::tag(name, item.tag); break;
+    case SweepKind::link: key = keys::link(name, item.digest); break;
+    case SweepKind::grave: key = keys::grave(name, item.digest); break;
+    case SweepKind::manifest: {
+      HANSA_TRY(auto manifest, planning.view.manifest_record(name, item.digest));
+      if (!manifest) return {};
+      return draft_burial(planning, name, item.digest, *std::move(manifest), draft);
+    }
+  }
+  HANSA_TRY(const Revision mod, planning.view.mod_of(key));
+  draft.same(key, mod).remove(key);
+  return {};
+}
+
+}  // namespace
+
+Result<Plan> plan_sweep(const Planning& planning, const oci::RepositoryName& name, const std::vector<SweepItem>& items,
+                        const SweepRules& rules, const std::optional<TaskHold>& task) {
+  Draft draft(planning.operation);
+  if (task) draft.same_create(task->key, task->create);
+  HANSA_CHECK(removal_gate(planning, name, draft));
+  const std::size_t writes_of_gate = draft.writes();
+  std::vector<const SweepItem*> taken;
+  for (const SweepItem& item : items) {
+    if (taken.size() == max_sweep_records) break;
+    // One digest may be listed as manifest and as grave; burying the one writes the other's key.
+    const bool again = std::ranges::any_of(taken, [&item](const SweepItem* other) {
+      if (other->kind == SweepKind::tag || item.kind == SweepKind::tag) return *other == item;
+      const bool graves = other->kind != SweepKind::link && item.kind != SweepKind::link;
+      return other->digest == item.digest && (graves || other->kind == item.kind);
+    });
+    if (again) continue;
+    HANSA_TRY(const bool may_go, planning.view.sweepable(name, item, rules));
+    if (!may_go) continue;
+    HANSA_CHECK(draft_sweep(planning, name, item, draft));
+    taken.push_back(&item);
+    if (draft.bytes() + max_record_details * 2 > sweep_bytes) break;
+  }
+  if (draft.writes() == writes_of_gate) return Plan{};
+  return std::move(draft).plan();
+}
+
+}  // namespace hansa::catalog
