@@ -1,0 +1,45 @@
+// DiskBlobStore: BlobStore on a local disk (P1, P4).
+//
+//   blobs/<algorithm>/<2 hex>/<hex>       the bytes; a name appears only by rename of a verified, fsynced file
+//   blobs/<algorithm>/<2 hex>/<hex>.crc   CRC32C per 64 KiB (sidecar.h)
+//   staging/<id>                          uploads under way; survive a restart
+//   trash/<tick>-<algorithm>-<hex>        swept; unlinked a tick later
+//   quarantine/<algorithm>-<hex>-<nonce>  damaged; never served
+//
+// The disk, clock, random source and logger outlive the store; the store outlives its readers and staged blobs.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/log.h"
+#include "blob/store.h"
+#include "io/clock.h"
+#include "io/disk.h"
+#include "io/random.h"
+
+namespace hansa::blob::disk {
+
+struct DiskStoreOptions {
+  std::string root;  // absolute, exists
+  std::string node;  // for receipts
+  std::string disk;
+  io::Duration verify_every = std::chrono::hours(24);  // 0: every read is checked
+  std::size_t open_blobs = 1024;                       // files kept open, with what is known of their chunks
+  std::size_t chunk_memory = 32 * 1024 * 1024;         // bytes for what is known of chunks, over all open blobs
+  // The number of the tick at which the node's view stands now. Thread-safe, cheap.
+  std::function<TickNumber()> current_tick;
+  // Told of every blob that was found damaged, after it was moved to the quarantine. On a pool's thread; may be empty.
+  std::function<void(const oci::Digest&)> on_corrupt;
+};
+
+class DiskBlobStore : public BlobStore, public BlobMaintenance {
+ public:
+  // Makes the folders and removes what an interrupted write left. Blocks; call at start-up.
+  static Result<std::unique_ptr<DiskBlobStore>> open(io::Disk& disk, io::Clock& clock, io::Random& random, Logger& log,
+                                                     DiskStoreOptions options);
+};
+
+}  // namespace hansa::blob::disk

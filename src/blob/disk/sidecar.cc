@@ -1,0 +1,75 @@
+#include "blob/disk/sidecar.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "blob/crc32c.h"
+
+namespace hansa::blob::disk {
+namespace {
+
+// Little-endian, as every machine we run on. Changing it needs a new magic.
+struct Header {
+  char magic[4] = {'H', 'C', 'R', '1'};
+  std::uint32_t chunk = chunk_size;
+  std::uint64_t size = 0;
+};
+static_assert(sizeof(Header) == 16);
+
+template <class T>
+void append(std::string& out, const T& value) {
+  out.append(reinterpret_cast<const char*>(&value), sizeof value);
+}
+
+}  // namespace
+
+std::string encode_sidecar(std::uint64_t size, const ChunkSums& sums) {
+  std::string out;
+  Header header;
+  header.size = size;
+  append(out, header);
+  out.append(reinterpret_cast<const char*>(sums.data()), sums.size() * sizeof(std::uint32_t));
+  append(out, crc32c(as_bytes(out)));
+  return out;
+}
+
+std::optional<ChunkSums> decode_sidecar(ConstBytes file, std::uint64_t size) {
+  const std::size_t count = chunk_count(size);
+  const std::size_t body = sizeof(Header) + count * sizeof(std::uint32_t);
+  if (file.size() != body + sizeof(std::uint32_t)) return std::nullopt;
+  std::uint32_t own = 0;
+  std::memcpy(&own, file.data() + body, sizeof own);
+  if (own != crc32c(file.first(body))) return std::nullopt;
+  Header header;
+  std::memcpy(&header, file.data(), sizeof header);
+  const Header expected;
+  if (std::memcmp(header.magic, expected.magic, sizeof header.magic) != 0 || header.chunk != chunk_size ||
+      header.size != size) {
+    return std::nullopt;
+  }
+  ChunkSums sums(count);
+  std::memcpy(sums.data(), file.data() + sizeof header, count * sizeof(std::uint32_t));
+  return sums;
+}
+
+void ChunkSummer::update(ConstBytes data) {
+  while (!data.empty()) {
+    const std::size_t part = std::min(data.size(), chunk_size - filled_);
+    current_ = crc32c(data.first(part), current_);
+    filled_ += part;
+    data = data.subspan(part);
+    if (filled_ == chunk_size) {
+      full_.push_back(current_);
+      current_ = 0;
+      filled_ = 0;
+    }
+  }
+}
+
+ChunkSums ChunkSummer::sums() const {
+  ChunkSums result = full_;
+  if (filled_ > 0) result.push_back(current_);
+  return result;
+}
+
+}  // namespace hansa::blob::disk

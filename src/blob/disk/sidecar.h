@@ -1,0 +1,38 @@
+// The sidecar of a blob: a CRC32C per 64 KiB chunk. It is not fsynced: it carries a checksum of its own, and one that is
+// missing, torn or of another size is made anew after the blob was hashed whole (P4).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "blob/store.h"
+
+namespace hansa::blob::disk {
+
+using ChunkSums = std::vector<std::uint32_t>;
+
+inline std::uint64_t chunk_count(std::uint64_t size) {
+  return (size + chunk_size - 1) / chunk_size;
+}
+
+std::string encode_sidecar(std::uint64_t size, const ChunkSums& sums);
+// Empty when it is not a sound sidecar of a blob of `size` bytes.
+std::optional<ChunkSums> decode_sidecar(ConstBytes file, std::uint64_t size);
+
+// Sums of bytes that arrive in pieces.
+class ChunkSummer {
+ public:
+  void update(ConstBytes data);
+  // The sums of everything so far; the last chunk may be short.
+  ChunkSums sums() const;
+
+ private:
+  ChunkSums full_;
+  std::uint32_t current_ = 0;
+  std::size_t filled_ = 0;  // bytes in the current chunk
+};
+
+}  // namespace hansa::blob::disk
