@@ -1,4 +1,4 @@
-// SimClock: one node's three clocks over the world's time. Each can be moved by itself: people set wall clocks, machines
+// SimClock: one node's three clocks over the world's time. Each can be moved alone: people set wall clocks, machines
 // are suspended, and no two nodes agree. Timers follow the world, not these clocks.
 #pragma once
 

@@ -1,4 +1,4 @@
-// SimDisk: a file system in memory that forgets like a real one. What was written is seen at once by everybody, but only
+// SimDisk: a file system in memory that forgets like a real one. What was written is seen at once by all, but only
 // what was synced survives a crash; names and bytes are synced apart (see io/disk.h).
 //
 //   SimDisk disk(world, "node-1");
@@ -16,7 +16,7 @@
 // A failed sync() forgets: each dirty page reached the disk, or did not, or half of it did, and is clean now. Reads
 // still show what was written, and a later sync() succeeds without writing it. A failed write leaves a part.
 //
-// All draws come from the world's seed and the disk's name. Thread-safe, but then the threads decide the order of draws.
+// All draws come from the world's seed and the disk's name. Thread-safe, but then threads decide the order of draws.
 #pragma once
 
 #include <array>
