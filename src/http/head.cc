@@ -79,9 +79,17 @@ Verdict check_lines(std::string_view text) {
   return {};
 }
 
-Verdict check_grammar(const beast::error_code& error) {
+// "GET / HTTP/2.0" is another version; "GET /a b HTTP/1.1" and "GET / FOO" are nothing.
+bool asks_for_other_version(std::string_view text) {
+  const std::string_view line = text.substr(0, text.find("\r\n"));
+  const std::size_t space = line.rfind(' ');
+  return std::ranges::count(line, ' ') == 2 && line.substr(space + 1).starts_with("HTTP/") && line.size() == space + 9;
+}
+
+Verdict check_grammar(const beast::error_code& error, std::string_view text) {
   using beast::http::error;
-  if (error == error::bad_version) return refuse(505, "this server speaks HTTP/1.1 and HTTP/1.0");
+  if (error == error::bad_version && asks_for_other_version(text))
+    return refuse(505, "this server speaks HTTP/1.1 and HTTP/1.0");
   if (error == error::bad_content_length || error == error::multiple_content_length) {
     return refuse(400, "the Content-Length header field is malformed or repeated");
   }
@@ -195,7 +203,7 @@ std::expected<Head, Refusal> parse_head(std::string_view text, Request& request)
   grammar.header_limit(UINT32_MAX);  // HeadScanner has seen to it
   beast::error_code error;
   grammar.put(boost::asio::const_buffer(text.data(), text.size()), error);
-  if (error) return std::unexpected(check_grammar(error).error());
+  if (error) return std::unexpected(check_grammar(error, text).error());
   if (!grammar.is_header_done()) return refuse(400, "the request header is malformed");
   Head head{.http10 = grammar.version == 10};
   if (const auto verdict = check_host(request, head.http10); !verdict) return std::unexpected(verdict.error());
