@@ -1,0 +1,91 @@
+// Use cases around blobs that are there.
+#include "registry/service_impl.h"
+
+namespace hansa::registry {
+namespace {
+
+Error no_blob(const oci::RepositoryName& repository, const oci::Digest& digest) {
+  return make_error(ErrorCode::not_found, Subject::blob,
+                    "the repository " + repository.text() + " has no blob " + digest.text());
+}
+
+BlobHead head_of(const oci::Digest& digest, const catalog::BlobState& state) {
+  return {.digest = digest, .size = state.size, .media_type = state.media_type};
+}
+
+}  // namespace
+
+io::Task<Result<BlobHead>> Service::head_blob(auth::Access who, oci::RepositoryName repository, oci::Digest digest) {
+  HANSA_CO_CHECK(require(who, auth::Action::read, repository));
+  std::optional<catalog::BlobState> state;
+  {
+    HANSA_CO_TRY(auto view, co_await fresh_snapshot());
+    HANSA_CO_TRY(state, view.blob(repository, digest));
+    if (!state) co_return missing(view, repository, no_blob(repository, digest));
+  }
+  if (who.may_push(repository)) {
+    // A pusher takes a 200 for "no need to upload", so the blob is protected for another grace time (H6).
+    catalog::Planner plan = [repository, digest](const catalog::Planning& planning) {
+      return plan_renew_blob(planning, repository, digest);
+    };
+    auto renewed = co_await catalog_.submit(std::move(plan));
+    if (!renewed && renewed.error().code == ErrorCode::not_found) co_return no_blob(repository, digest);
+    if (!renewed) co_return renewed.error();
+  }
+  co_return head_of(digest, *state);
+}
+
+io::Task<Result<BlobContent>> Service::get_blob(auth::Access who, oci::RepositoryName repository, oci::Digest digest) {
+  HANSA_CO_CHECK(require(who, auth::Action::read, repository));
+  std::optional<catalog::BlobState> state;
+  {
+    HANSA_CO_TRY(auto view, co_await fresh_snapshot());
+    HANSA_CO_TRY(state, view.blob(repository, digest));
+    if (!state) co_return missing(view, repository, no_blob(repository, digest));
+  }
+  auto opened = co_await blobs_.open(digest);
+  if (!opened && opened.error().code == ErrorCode::not_found) {
+    log_.error("a blob's file is missing", {{"repository", repository.text()}, {"digest", digest.text()}});
+    co_return make_error(ErrorCode::unavailable, Subject::blob,
+                         "the bytes of " + digest.text() + " cannot be had now; push the blob again to heal it");
+  }
+  if (!opened) co_return opened.error();
+  BlobContent content{.head = head_of(digest, *state), .reader = std::move(*opened)};
+  // A manifest names what it likes; the stored file is the truth.
+  content.head.size = content.reader->size();
+  co_return content;
+}
+
+io::Task<Result<void>> Service::delete_blob(auth::Access who, oci::RepositoryName repository, oci::Digest digest) {
+  HANSA_CO_CHECK(require(who, auth::Action::remove, repository));
+  catalog::Planner plan = [repository, digest](const catalog::Planning& planning) {
+    return plan_delete_blob(planning, repository, digest);
+  };
+  auto done = co_await catalog_.submit(std::move(plan));
+  if (done) co_return Result<void>{};
+  if (done.error().code != ErrorCode::not_found) co_return done.error();
+  co_return co_await missing_now(repository, no_blob(repository, digest));
+}
+
+io::Task<Result<bool>> Service::mount_blob(auth::Access who, oci::RepositoryName repository, oci::Digest digest,
+                                           std::optional<oci::RepositoryName> from) {
+  HANSA_CO_CHECK(require(who, auth::Action::create, repository));
+  std::vector<oci::RepositoryName> sources;
+  if (from) {
+    sources.push_back(*from);
+  } else {
+    HANSA_CO_TRY(auto view, co_await fresh_snapshot());
+    HANSA_CO_TRY(sources, view.repositories_holding(digest, max_mount_candidates));
+  }
+  for (const auto& source : sources) {
+    if (!who.may(auth::Action::read, source)) continue;
+    catalog::Mount mount{.repository = repository, .from = source, .digest = digest};
+    catalog::Planner plan = [mount](const catalog::Planning& planning) { return plan_mount(planning, mount); };
+    auto mounted = co_await catalog_.submit(std::move(plan));
+    if (mounted) co_return true;
+    if (mounted.error().code != ErrorCode::not_found) co_return mounted.error();
+  }
+  co_return false;
+}
+
+}  // namespace hansa::registry

@@ -1,0 +1,92 @@
+// Use cases that list.
+#include <algorithm>
+
+#include "registry/service_impl.h"
+
+namespace hansa::registry {
+namespace {
+
+// Pages of `next(after, limit)` until `limit` names are there. A reader that stays long pins the store's log, so each
+// page is a transaction of its own; names that come or go meanwhile may be missed or seen, as between two requests.
+struct PagePlan {
+  std::size_t limit;
+  std::size_t step() const { return std::min(limit, max_page); }
+};
+
+PagePlan plan_of(const Page& page) {
+  return {.limit = std::min(page.limit.value_or(max_unpaged), max_unpaged)};
+}
+
+}  // namespace
+
+io::Task<Result<NameList>> Service::list_tags(auth::Access who, oci::RepositoryName repository, Page page) {
+  HANSA_CO_CHECK(require(who, auth::Action::read, repository));
+  const auto plan = plan_of(page);
+  NameList list;
+  std::string after = page.after;
+  while (true) {
+    HANSA_CO_TRY(auto view, co_await fresh_snapshot());
+    if (list.names.empty()) {
+      HANSA_CO_TRY(const auto state, view.repository_state(repository));
+      if (!state || !state->populated()) {
+        co_return make_error(ErrorCode::not_found, Subject::repository, "there is no repository " + repository.text());
+      }
+    }
+    if (plan.limit == 0) co_return list;
+    const std::size_t want = std::min(plan.step(), plan.limit - list.names.size());
+    HANSA_CO_TRY(auto found, view.list_tags(repository, after, want));
+    std::ranges::move(found.names, std::back_inserter(list.names));
+    list.more = found.more;
+    if (!found.more || list.names.size() >= plan.limit) co_return list;
+    after = list.names.back();
+  }
+}
+
+io::Task<Result<NameList>> Service::list_repositories(auth::Access who, Page page) {
+  const auto plan = plan_of(page);
+  NameList list;
+  std::string after = page.after;
+  while (plan.limit > 0) {
+    HANSA_CO_TRY(auto view, co_await fresh_snapshot());
+    const std::size_t want = std::min(plan.step(), plan.limit - list.names.size());
+    const auto readable = [&who](const oci::RepositoryName& name) { return who.may(auth::Action::read, name); };
+    HANSA_CO_TRY(auto found, view.list_repositories(after, want, readable));
+    std::ranges::move(found.names, std::back_inserter(list.names));
+    list.more = found.more;
+    if (!found.more || list.names.size() >= plan.limit || list.names.empty()) break;
+    after = list.names.back();
+  }
+  co_return list;
+}
+
+io::Task<Result<ReferrerList>> Service::list_referrers(auth::Access who, oci::RepositoryName repository,
+                                                       oci::Digest subject, std::vector<std::string> types, Page page) {
+  HANSA_CO_CHECK(require(who, auth::Action::read, repository));
+  std::optional<oci::Digest> after;
+  if (!page.after.empty()) {
+    HANSA_CO_TRY(after, oci::Digest::parse(page.after));
+  }
+  const std::size_t limit = std::min(page.limit.value_or(max_page), max_page);
+  catalog::ReferrerPage found;
+  {
+    HANSA_CO_TRY(auto view, co_await fresh_snapshot());
+    HANSA_CO_TRY(found, view.list_referrers(repository, subject, types, after, limit));
+  }
+  ReferrerList list;
+  list.more = found.more;
+  for (auto& entry : found.referrers) {
+    const auto& state = entry.manifest;
+    Referrer referrer{.descriptor = {.media_type = state.media_type, .digest = state.digest, .size = state.size},
+                      .artifact_type = std::move(entry.artifact_type),
+                      .annotations = std::move(entry.annotations)};
+    if (entry.annotations_in_body) {
+      HANSA_CO_TRY(const auto body, co_await manifest_body(state.digest, state.size));
+      HANSA_CO_TRY(auto parsed, oci::parse_manifest(state.media_type, as_bytes(*body)));
+      referrer.annotations = std::move(parsed.annotations);
+    }
+    list.referrers.push_back(std::move(referrer));
+  }
+  co_return list;
+}
+
+}  // namespace hansa::registry

@@ -1,0 +1,163 @@
+// Use cases around manifests and tags.
+#include <algorithm>
+
+#include "io/wait.h"
+#include "registry/service_impl.h"
+
+namespace hansa::registry {
+namespace {
+
+ManifestHead head_of(const catalog::ManifestState& state) {
+  return {.digest = state.digest, .media_type = state.media_type, .size = state.size};
+}
+
+Error no_manifest(const oci::RepositoryName& repository, const oci::Reference& reference) {
+  return make_error(ErrorCode::not_found, Subject::manifest,
+                    "the repository " + repository.text() + " has no manifest " + oci::to_string(reference));
+}
+
+// All tags that a push names, each once, in the order given.
+std::vector<oci::Tag> tags_of(const ManifestPush& push) {
+  std::vector<oci::Tag> tags;
+  if (const auto* tag = std::get_if<oci::Tag>(&push.reference)) tags.push_back(*tag);
+  for (const auto& tag : push.tags) {
+    if (std::ranges::find(tags, tag) == tags.end()) tags.push_back(tag);
+  }
+  return tags;
+}
+
+Result<oci::Digest> digest_of(const ManifestPush& push) {
+  const auto* named = std::get_if<oci::Digest>(&push.reference);
+  const auto algorithm = named != nullptr ? named->algorithm() : oci::Algorithm::sha256;
+  const auto actual = oci::Digest::compute(algorithm, as_bytes(push.body));
+  if (named != nullptr && *named != actual) {
+    return make_error(ErrorCode::invalid, Subject::digest,
+                      "the manifest's bytes have the digest " + actual.text() + ", not " + named->text());
+  }
+  return actual;
+}
+
+// The rights that a push needs, decided in the snapshot of its commit: create for what is new, update for what moves.
+void set_rights(catalog::ManifestPut& put, const auth::Access& who) {
+  put.may_put_tag = [who, name = put.repository](const oci::Tag&, const oci::Digest* current) {
+    return require(who, current == nullptr ? auth::Action::create : auth::Action::update, name);
+  };
+  if (!put.tags.empty()) return;
+  put.may_put_manifest = [who, name = put.repository](bool exists) {
+    return exists ? require_push(who, name) : require(who, auth::Action::create, name);
+  };
+}
+
+}  // namespace
+
+io::Task<Result<catalog::ManifestState>> Service::find_manifest(auth::Access who, oci::RepositoryName repository,
+                                                                oci::Reference reference) {
+  HANSA_CO_CHECK(require(who, auth::Action::read, repository));
+  HANSA_CO_TRY(auto view, co_await fresh_snapshot());
+  if (const auto* tag = std::get_if<oci::Tag>(&reference)) {
+    HANSA_CO_TRY(const auto state, view.tag(repository, *tag));
+    if (state) co_return state->manifest;
+  } else {
+    HANSA_CO_TRY(const auto state, view.manifest(repository, std::get<oci::Digest>(reference)));
+    if (state) co_return *state;
+  }
+  co_return missing(view, repository, no_manifest(repository, reference));
+}
+
+io::Task<Result<ManifestHead>> Service::head_manifest(auth::Access who, oci::RepositoryName repository,
+                                                      oci::Reference reference) {
+  HANSA_CO_TRY(const auto state, co_await find_manifest(who, repository, reference));
+  if (who.may_push(repository)) {
+    // The caller may go on to refer to it, so nothing may collect it meanwhile (H6).
+    catalog::Planner plan = [repository, digest = state.digest](const catalog::Planning& planning) {
+      return plan_renew_manifest(planning, repository, digest);
+    };
+    auto renewed = co_await catalog_.submit(std::move(plan));
+    if (!renewed && renewed.error().code == ErrorCode::not_found) co_return no_manifest(repository, reference);
+    if (!renewed) co_return renewed.error();
+  }
+  co_return head_of(state);
+}
+
+io::Task<Result<ManifestContent>> Service::get_manifest(auth::Access who, oci::RepositoryName repository,
+                                                        oci::Reference reference) {
+  HANSA_CO_TRY(const auto state, co_await find_manifest(std::move(who), std::move(repository), std::move(reference)));
+  HANSA_CO_TRY(auto body, co_await manifest_body(state.digest, state.size));
+  co_return ManifestContent{.head = head_of(state), .body = std::move(body)};
+}
+
+io::Task<Result<std::shared_ptr<const std::string>>> Service::manifest_body(oci::Digest digest, std::uint64_t size) {
+  if (auto known = bodies_.find(digest)) co_return known;
+  auto opened = co_await blobs_.open(digest);
+  if (!opened && opened.error().code == ErrorCode::not_found) {
+    co_return make_error(ErrorCode::unavailable, Subject::manifest,
+                         "the bytes of the manifest " + digest.text() + " cannot be had now");
+  }
+  if (!opened) co_return opened.error();
+  auto body = std::make_shared<std::string>(size, '\0');
+  const Bytes out(reinterpret_cast<std::byte*>(body->data()), body->size());
+  std::size_t at = 0;
+  while (at < out.size()) {
+    HANSA_CO_TRY(const auto got, co_await (*opened)->read(at, out.subspan(at)));
+    if (got == 0) {
+      co_return make_error(ErrorCode::corrupt, Subject::manifest, "the stored manifest " + digest.text() + " is short");
+    }
+    at += got;
+  }
+  bodies_.insert(digest, body);
+  co_return std::shared_ptr<const std::string>(std::move(body));
+}
+
+io::Task<Result<ManifestPushed>> Service::put_manifest(auth::Access who, oci::RepositoryName repository,
+                                                       ManifestPush push) {
+  HANSA_CO_CHECK(require_push(who, repository));
+  auto tags = tags_of(push);
+  if (tags.size() > max_tags_per_push) {
+    co_return make_error(ErrorCode::too_many, Subject::tag,
+                         "a push may name at most " + std::to_string(max_tags_per_push) + " tags");
+  }
+  HANSA_CO_TRY(auto parsed, oci::parse_manifest(push.media_type, as_bytes(push.body)));
+  HANSA_CO_TRY(const auto digest, digest_of(push));
+  auto manifest = std::make_shared<const oci::Manifest>(std::move(parsed));
+  auto body = std::make_shared<const std::string>(std::move(push.body));
+  HANSA_CO_TRY(auto receipt, co_await blobs_.put(digest, *body));
+
+  catalog::ManifestPut put{.repository = repository,
+                           .digest = digest,
+                           .manifest = manifest,
+                           .tags = tags,
+                           .receipts = {},
+                           .user = who.identity().user,
+                           .if_match = push.if_match,
+                           .if_none_match = push.if_none_match,
+                           .may_put_tag = nullptr,
+                           .may_put_manifest = nullptr};
+  set_rights(put, who);
+  ReceiptPlanner plan = [put = std::move(put)](const catalog::Receipt& fresh) -> catalog::Planner {
+    auto with_receipt = put;
+    with_receipt.receipts = {fresh};
+    return [with_receipt = std::move(with_receipt)](const catalog::Planning& planning) {
+      return plan_put_manifest(planning, with_receipt);
+    };
+  };
+  HANSA_CO_CHECK(co_await submit_with_receipt(digest, std::move(receipt), std::move(plan)));
+  bodies_.insert(digest, std::move(body));
+  ManifestPushed pushed{.digest = digest, .subject = std::nullopt, .tags = std::move(tags)};
+  if (manifest->subject) pushed.subject = manifest->subject->digest;
+  co_return pushed;
+}
+
+io::Task<Result<void>> Service::delete_manifest(auth::Access who, oci::RepositoryName repository,
+                                                oci::Reference reference) {
+  HANSA_CO_CHECK(require(who, auth::Action::remove, repository));
+  catalog::Planner plan = [repository, reference](const catalog::Planning& planning) {
+    if (const auto* tag = std::get_if<oci::Tag>(&reference)) return plan_delete_tag(planning, repository, *tag);
+    return plan_delete_manifest(planning, repository, std::get<oci::Digest>(reference));
+  };
+  auto done = co_await catalog_.submit(std::move(plan));
+  if (done) co_return Result<void>{};
+  if (done.error().code != ErrorCode::not_found) co_return done.error();
+  co_return co_await missing_now(repository, no_manifest(repository, reference));
+}
+
+}  // namespace hansa::registry

@@ -1,0 +1,100 @@
+#include "registry/service.h"
+
+#include "registry/service_impl.h"
+
+namespace hansa::registry {
+namespace {
+
+Error refusal(const auth::Access& who, std::string_view action, const oci::RepositoryName& repository) {
+  const std::string what = "\"" + std::string(action) + "\" in the repository " + repository.text();
+  if (who.identity().anonymous()) {
+    return make_error(ErrorCode::unauthenticated, Subject::repository, "log in: " + what + " needs a user's rights");
+  }
+  return make_error(ErrorCode::denied, Subject::repository,
+                    "the user \"" + who.identity().user + "\" has no right to " + what);
+}
+
+}  // namespace
+
+Result<void> require(const auth::Access& who, auth::Action action, const oci::RepositoryName& repository) {
+  if (who.may(action, repository)) return {};
+  return refusal(who, auth::to_string(action), repository);
+}
+
+Result<void> require_push(const auth::Access& who, const oci::RepositoryName& repository) {
+  if (who.may_push(repository)) return {};
+  return refusal(who, auth::to_string(auth::Action::create), repository);
+}
+
+std::unique_ptr<RegistryService> make_registry(catalog::Catalog& catalog, blob::BlobStore& blobs, io::Random& random,
+                                               Logger& log, RegistryOptions options) {
+  return std::make_unique<Service>(catalog, blobs, random, log, std::move(options));
+}
+
+Service::Service(catalog::Catalog& catalog, blob::BlobStore& blobs, io::Random& random, Logger& log,
+                 RegistryOptions options)
+    : catalog_(catalog),
+      blobs_(blobs),
+      random_(random),
+      log_(log),
+      sessions_(
+          blobs, random, [&catalog] { return catalog.newest_tick(); },
+          SessionOptions{.secret = options.upload_secret, .max_open = options.max_uploads}),
+      bodies_(options.manifest_cache) {}
+
+io::Task<Result<catalog::Snapshot>> Service::fresh_snapshot() {
+  HANSA_CO_CHECK(co_await catalog_.barrier());
+  co_return catalog_.snapshot();
+}
+
+Error Service::missing(catalog::Snapshot& view, const oci::RepositoryName& repository, Error otherwise) {
+  auto state = view.repository_state(repository);
+  if (!state) return std::move(state).error();
+  if (*state && (*state)->populated()) return otherwise;
+  return make_error(ErrorCode::not_found, Subject::repository, "there is no repository " + repository.text());
+}
+
+io::Task<Error> Service::missing_now(oci::RepositoryName repository, Error otherwise) {
+  auto view = co_await fresh_snapshot();
+  if (!view) co_return std::move(view).error();
+  co_return missing(*view, repository, std::move(otherwise));
+}
+
+io::Task<Result<void>> Service::submit_with_receipt(oci::Digest digest, blob::Receipt receipt, ReceiptPlanner plan) {
+  for (int attempt = 0; attempt < max_receipt_renewals; ++attempt) {
+    auto planner = plan(catalog::Receipt{.node = receipt.node, .disk = receipt.disk, .tick = receipt.tick});
+    auto submitted = co_await catalog_.submit(std::move(planner));
+    if (submitted) co_return Result<void>{};
+    if (submitted.error().code != ErrorCode::conflict) co_return submitted.error();
+    HANSA_CO_TRY(receipt, co_await blobs_.renew_receipt(digest));
+  }
+  co_return make_error(ErrorCode::unavailable, "the slow clock ran ahead of this push again and again; try again");
+}
+
+io::Task<Result<void>> Service::link(oci::RepositoryName repository, oci::Digest digest, std::uint64_t size,
+                                     blob::Receipt receipt) {
+  ReceiptPlanner plan = [repository, digest, size](const catalog::Receipt& fresh) -> catalog::Planner {
+    catalog::LinkUpload upload{.repository = repository, .digest = digest, .size = size, .receipts = {fresh}};
+    return [upload = std::move(upload)](const catalog::Planning& planning) { return plan_link(planning, upload); };
+  };
+  co_return co_await submit_with_receipt(digest, std::move(receipt), std::move(plan));
+}
+
+std::vector<std::byte> Service::take_buffer() {
+  {
+    const std::lock_guard guard(buffers_mutex_);
+    if (!buffers_.empty()) {
+      auto buffer = std::move(buffers_.back());
+      buffers_.pop_back();
+      return buffer;
+    }
+  }
+  return std::vector<std::byte>(upload_buffer);
+}
+
+void Service::give_buffer(std::vector<std::byte> buffer) {
+  const std::lock_guard guard(buffers_mutex_);
+  if (buffers_.size() < kept_buffers) buffers_.push_back(std::move(buffer));
+}
+
+}  // namespace hansa::registry

@@ -1,0 +1,31 @@
+// make_registry: the Registry on a catalogue and a blob store. What is given outlives it.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/log.h"
+#include "blob/store.h"
+#include "catalog/catalog.h"
+#include "io/random.h"
+#include "registry/registry.h"
+
+namespace hansa::registry {
+
+struct RegistryOptions {
+  std::string upload_secret;                      // for the MACs of upload sessions; kept over restarts
+  std::size_t max_uploads = 1000;                 // open sessions
+  std::size_t manifest_cache = 16 * 1024 * 1024;  // bytes of manifest bodies kept in memory
+};
+
+// A Registry with the two powers that the node's upkeep needs.
+class RegistryService : public Registry {
+ public:
+  virtual io::Task<Result<std::size_t>> expire_uploads() = 0;
+  virtual std::size_t open_uploads() const = 0;
+};
+
+std::unique_ptr<RegistryService> make_registry(catalog::Catalog& catalog, blob::BlobStore& blobs, io::Random& random,
+                                               Logger& log, RegistryOptions options);
+
+}  // namespace hansa::registry

@@ -1,0 +1,187 @@
+#include "registry/sessions.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "registry/mac.h"
+
+namespace hansa::registry {
+namespace {
+
+constexpr std::size_t random_bytes = 16;
+constexpr std::size_t mac_characters = 32;
+
+Error unknown_upload() {
+  return make_error(ErrorCode::not_found, Subject::upload,
+                    "no such upload: it ended, expired, or belongs to another repository or user; start a new one");
+}
+
+std::string signed_text(const oci::RepositoryName& repository, std::string_view user, std::string_view start) {
+  // Repository names hold no line breaks, so the parts cannot be shifted into each other.
+  return std::string(start) + "\n" + repository.text() + "\n" + std::string(user);
+}
+
+}  // namespace
+
+// <random>-<algorithm>-<mac>: one path segment and a file name.
+std::string UploadSessions::make_id(const oci::RepositoryName& repository, std::string_view user,
+                                    oci::Algorithm algorithm) {
+  const std::string start = random_.hex(random_bytes) + "-" + std::string(oci::to_string(algorithm));
+  return start + "-" + hmac_sha256_hex(options_.secret, signed_text(repository, user, start)).substr(0, mac_characters);
+}
+
+std::optional<oci::Algorithm> UploadSessions::check_id(const oci::RepositoryName& repository, std::string_view user,
+                                                       std::string_view id) const {
+  const auto last = id.rfind('-');
+  if (last == std::string_view::npos) return std::nullopt;
+  const std::string_view start = id.substr(0, last);
+  const std::string expected =
+      hmac_sha256_hex(options_.secret, signed_text(repository, user, start)).substr(0, mac_characters);
+  if (!equal_in_constant_time(expected, id.substr(last + 1))) return std::nullopt;
+  const auto middle = start.find('-');
+  if (middle == std::string_view::npos) return std::nullopt;
+  auto algorithm = oci::parse_algorithm(start.substr(middle + 1));
+  if (!algorithm) return std::nullopt;
+  return *algorithm;
+}
+
+io::Task<Result<UploadSessions::Hold>> UploadSessions::begin(oci::RepositoryName repository, std::string user,
+                                                             oci::Algorithm algorithm) {
+  auto session = std::make_shared<Session>();
+  session->id = make_id(repository, user, algorithm);
+  session->busy = true;
+  session->used = tick_();
+  {
+    const std::lock_guard guard(mutex_);
+    if (sessions_.size() >= options_.max_open) {
+      co_return make_error(ErrorCode::too_many, Subject::upload,
+                           "too many uploads are open (" + std::to_string(options_.max_open) + "); try again later");
+    }
+    sessions_.emplace(session->id, session);
+  }
+  auto staged = co_await blobs_.create_staged(session->id, algorithm);
+  if (!staged) {
+    forget(session->id);
+    co_return staged.error();
+  }
+  session->staged = std::move(*staged);
+  co_return Hold(*this, std::move(session));
+}
+
+io::Task<Result<UploadSessions::Hold>> UploadSessions::acquire(oci::RepositoryName repository, std::string user,
+                                                               std::string id) {
+  const auto algorithm = check_id(repository, user, id);
+  if (!algorithm) co_return unknown_upload();
+  std::shared_ptr<Session> session;
+  bool fresh = false;
+  {
+    const std::lock_guard guard(mutex_);
+    if (const auto done = finished_by_id_.find(id); done != finished_by_id_.end()) {
+      auto remembered = std::make_shared<Session>();
+      remembered->id = id;
+      remembered->stored = done->second;
+      remembered->finished = true;
+      co_return Hold(*this, std::move(remembered));
+    }
+    auto& slot = sessions_[id];
+    fresh = slot == nullptr;
+    if (fresh) {
+      slot = std::make_shared<Session>();
+      slot->id = id;
+    } else if (slot->busy) {
+      co_return make_error(ErrorCode::too_many, Subject::upload, "another request of this upload is under way");
+    }
+    session = slot;
+    session->busy = true;
+    session->used = tick_();
+    strays_.erase(id);
+  }
+  if (fresh) {
+    // Known by its MAC, not by this process: a restart lies between.
+    auto staged = co_await blobs_.reopen_staged(id, *algorithm);
+    if (!staged) {
+      forget(id);
+      if (staged.error().code == ErrorCode::not_found) co_return unknown_upload();
+      co_return staged.error();
+    }
+    session->staged = std::move(*staged);
+  }
+  co_return Hold(*this, std::move(session));
+}
+
+void UploadSessions::release(Session& session) {
+  const std::lock_guard guard(mutex_);
+  session.busy = false;
+  session.used = tick_();
+}
+
+void UploadSessions::forget(const std::string& id) {
+  const std::lock_guard guard(mutex_);
+  sessions_.erase(id);
+}
+
+io::Task<Result<void>> UploadSessions::discard(Session& session) {
+  session.staged.reset();
+  auto removed = co_await blobs_.discard_staged(session.id);
+  // Busy until here, so nobody reopened it in between; the caller's hold keeps the object.
+  forget(session.id);
+  co_return removed;
+}
+
+void UploadSessions::finished(Session& session) {
+  const std::lock_guard guard(mutex_);
+  session.finished = true;
+  session.staged.reset();
+  sessions_.erase(session.id);
+  finished_.push_back({.id = session.id, .digest = *session.stored, .at = tick_()});
+  finished_by_id_.emplace(session.id, *session.stored);
+  if (finished_.size() > options_.max_remembered) drop_old_finished(0);
+}
+
+// With mutex_ held. A session is known for the whole tick after the one it finished in; `now` 0: drop the oldest.
+void UploadSessions::drop_old_finished(blob::TickNumber now) {
+  constexpr blob::TickNumber remembered_ticks = 2;
+  while (!finished_.empty() && (now == 0 || finished_.front().at + remembered_ticks <= now)) {
+    finished_by_id_.erase(finished_.front().id);
+    finished_.pop_front();
+    if (now == 0) return;
+  }
+}
+
+std::size_t UploadSessions::open() const {
+  const std::lock_guard guard(mutex_);
+  return sessions_.size();
+}
+
+io::Task<Result<std::size_t>> UploadSessions::expire() {
+  const blob::TickNumber now = tick_();
+  HANSA_CO_TRY(const auto staged, co_await blobs_.list_staged());
+  std::vector<std::shared_ptr<Session>> expired;
+  std::vector<std::string> stray;
+  {
+    const std::lock_guard guard(mutex_);
+    drop_old_finished(now);
+    for (const auto& [id, session] : sessions_) {
+      if (session->busy || session->used + options_.idle_ticks > now) continue;
+      session->busy = true;
+      expired.push_back(session);
+    }
+    std::map<std::string, blob::TickNumber> still;
+    for (const auto& id : staged) {
+      if (sessions_.contains(id)) continue;
+      const auto known = strays_.find(id);
+      const blob::TickNumber seen = known == strays_.end() ? now : known->second;
+      if (seen + options_.idle_ticks > now) {
+        still.emplace(id, seen);
+      } else {
+        stray.push_back(id);
+      }
+    }
+    strays_ = std::move(still);
+  }
+  for (const auto& session : expired) HANSA_CO_CHECK(co_await discard(*session));
+  for (const auto& id : stray) HANSA_CO_CHECK(co_await blobs_.discard_staged(id));
+  co_return expired.size() + stray.size();
+}
+
+}  // namespace hansa::registry

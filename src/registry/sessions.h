@@ -1,0 +1,103 @@
+// UploadSessions: the open uploads of one node.
+//
+// A session's id is random and carries a MAC over repository and user, so that it works only where it was given out, and
+// is recognised after a restart without a record: the staged file is then reopened and hashed from its start (H12).
+// One request at a time uses a session; a second one is refused. Idle sessions expire by ticks, never by wall time.
+//
+// Thread-safe. The blob store outlives it.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "blob/store.h"
+#include "io/random.h"
+#include "io/task.h"
+#include "oci/name.h"
+
+namespace hansa::registry {
+
+struct SessionOptions {
+  std::string secret;                   // of the MACs; kept over restarts, or open sessions end with the process
+  std::size_t max_open = 1000;          // more are refused: too_many
+  std::uint64_t idle_ticks = 10;        // a session that no request touched for so long is dropped
+  std::size_t max_remembered = 10'000;  // finished ones, for repeated PUTs; the oldest go first
+};
+
+class UploadSessions {
+ public:
+  UploadSessions(blob::BlobStore& blobs, io::Random& random, std::function<blob::TickNumber()> tick,
+                 SessionOptions options)
+      : blobs_(blobs), random_(random), tick_(std::move(tick)), options_(std::move(options)) {}
+
+  struct Session {
+    std::string id;
+    std::shared_ptr<blob::StagedBlob> staged;  // null while it is opened, and once the bytes are stored
+    std::optional<oci::Digest> stored;         // the bytes are in the blob store; the link may be missing
+    std::uint64_t stored_size = 0;
+    bool finished = false;  // linked too: remembered for a while, so that a repeated PUT succeeds
+    bool busy = false;
+    blob::TickNumber used = 0;
+  };
+
+  // The right to use one session until dropped. Movable.
+  class Hold {
+   public:
+    Hold(UploadSessions& owner, std::shared_ptr<Session> session) : owner_(&owner), session_(std::move(session)) {}
+    Hold(Hold&& other) noexcept : owner_(other.owner_), session_(std::move(other.session_)) {}
+    Hold& operator=(Hold&&) = delete;
+    ~Hold() {
+      if (session_) owner_->release(*session_);
+    }
+    Session& operator*() const { return *session_; }
+    Session* operator->() const { return session_.get(); }
+
+   private:
+    UploadSessions* owner_;
+    std::shared_ptr<Session> session_;
+  };
+
+  io::Task<Result<Hold>> begin(oci::RepositoryName repository, std::string user, oci::Algorithm algorithm);
+  // not_found(upload) for ids that are unknown, expired, or of another repository or user; too_many(upload) while
+  // another request uses it.
+  io::Task<Result<Hold>> acquire(oci::RepositoryName repository, std::string user, std::string id);
+  // Ends a held session and removes its bytes.
+  io::Task<Result<void>> discard(Session& session);
+  // The session succeeded: remember it for a tick.
+  void finished(Session& session);
+
+  // Drops what is idle, here and on the disk; returns how many.
+  io::Task<Result<std::size_t>> expire();
+  std::size_t open() const;
+
+ private:
+  std::string make_id(const oci::RepositoryName& repository, std::string_view user, oci::Algorithm algorithm);
+  std::optional<oci::Algorithm> check_id(const oci::RepositoryName& repository, std::string_view user,
+                                         std::string_view id) const;
+  void release(Session& session);
+  void forget(const std::string& id);
+  void drop_old_finished(blob::TickNumber now);
+  struct Finished {
+    std::string id;
+    oci::Digest digest;
+    blob::TickNumber at = 0;
+  };
+
+  blob::BlobStore& blobs_;
+  io::Random& random_;
+  std::function<blob::TickNumber()> tick_;
+  SessionOptions options_;
+  mutable std::mutex mutex_;
+  std::map<std::string, std::shared_ptr<Session>> sessions_;  // open ones
+  std::deque<Finished> finished_;                             // oldest first
+  std::map<std::string, oci::Digest> finished_by_id_;
+  std::map<std::string, blob::TickNumber> strays_;  // staged files of no session here, and when they were first seen
+};
+
+}  // namespace hansa::registry

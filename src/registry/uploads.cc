@@ -1,0 +1,143 @@
+// Use cases around uploads.
+#include "registry/service_impl.h"
+
+namespace hansa::registry {
+namespace {
+
+UploadStatus status_of(const UploadSessions::Session& session) {
+  return {.session = session.id, .received = session.staged ? session.staged->size() : session.stored_size};
+}
+
+Error out_of_order(std::uint64_t expected, std::uint64_t given) {
+  return make_error(ErrorCode::range, Subject::upload,
+                    "the next byte of this upload is " + std::to_string(expected) + ", not " + std::to_string(given));
+}
+
+}  // namespace
+
+io::Task<Result<UploadStatus>> Service::begin_upload(auth::Access who, oci::RepositoryName repository,
+                                                     oci::Algorithm algorithm) {
+  HANSA_CO_CHECK(require(who, auth::Action::create, repository));
+  HANSA_CO_TRY(const auto session, co_await sessions_.begin(std::move(repository), who.identity().user, algorithm));
+  co_return status_of(*session);
+}
+
+io::Task<Result<UploadStatus>> Service::upload_status(auth::Access who, oci::RepositoryName repository,
+                                                      std::string session) {
+  HANSA_CO_CHECK(require(who, auth::Action::create, repository));
+  HANSA_CO_TRY(const auto held,
+               co_await sessions_.acquire(std::move(repository), who.identity().user, std::move(session)));
+  if (held->finished) {
+    co_return make_error(ErrorCode::not_found, Subject::upload, "this upload is finished");
+  }
+  co_return status_of(*held);
+}
+
+io::Task<Result<void>> Service::receive(blob::StagedBlob& staged, std::optional<ChunkRange> range,
+                                        io::ByteSource& body) {
+  if (range && range->first != staged.size()) co_return out_of_order(staged.size(), range->first);
+  auto buffer = take_buffer();
+  Result<void> outcome;
+  while (true) {
+    auto got = co_await body.read(buffer);
+    if (!got) {
+      outcome = got.error();
+      break;
+    }
+    if (*got == 0) break;
+    outcome = co_await staged.append(Bytes(buffer).first(*got));
+    if (!outcome) break;
+  }
+  give_buffer(std::move(buffer));
+  if (outcome && range && staged.size() != range->last + 1) {
+    co_return make_error(ErrorCode::range, Subject::upload,
+                         "the chunk has other than the " + std::to_string(range->last - range->first + 1) +
+                             " bytes that its Content-Range says");
+  }
+  co_return outcome;
+}
+
+io::Task<Result<UploadStatus>> Service::append_upload(auth::Access who, oci::RepositoryName repository,
+                                                      std::string session, std::optional<ChunkRange> range,
+                                                      io::ByteSource& body) {
+  HANSA_CO_CHECK(require(who, auth::Action::create, repository));
+  HANSA_CO_TRY(const auto held,
+               co_await sessions_.acquire(std::move(repository), who.identity().user, std::move(session)));
+  if (!held->staged) {
+    co_return make_error(ErrorCode::not_found, Subject::upload, "this upload is finished");
+  }
+  HANSA_CO_CHECK(co_await receive(*held->staged, range, body));
+  co_return status_of(*held);
+}
+
+io::Task<Result<void>> Service::finish_upload(auth::Access who, oci::RepositoryName repository, std::string session,
+                                              std::optional<ChunkRange> range, io::ByteSource& body,
+                                              oci::Digest digest) {
+  HANSA_CO_CHECK(require(who, auth::Action::create, repository));
+  HANSA_CO_TRY(const auto held, co_await sessions_.acquire(repository, who.identity().user, std::move(session)));
+  if (held->stored) {
+    // Its bytes are stored already: a repeated PUT after a cut answer (H12).
+    if (*held->stored != digest) {
+      co_return make_error(ErrorCode::not_found, Subject::upload, "this upload ended as " + held->stored->text());
+    }
+    if (held->finished) co_return Result<void>{};
+  } else {
+    HANSA_CO_CHECK(co_await receive(*held->staged, range, body));
+  }
+  co_return co_await complete(*held, std::move(repository), digest);
+}
+
+io::Task<Result<void>> Service::complete(UploadSessions::Session& session, oci::RepositoryName repository,
+                                         oci::Digest digest) {
+  blob::Receipt receipt;
+  if (session.stored) {
+    HANSA_CO_TRY(receipt, co_await blobs_.renew_receipt(digest));
+  } else {
+    const std::uint64_t size = session.staged->size();
+    auto finished = co_await blobs_.finish(session.staged, digest);
+    if (!finished) {
+      const Error error = std::move(finished).error();
+      // Bytes that are not the digest's are of no use; a full disk leaves them for another try.
+      const bool useless = error.code == ErrorCode::invalid || error.code == ErrorCode::io;
+      if (useless) {
+        auto discarded = co_await sessions_.discard(session);
+        if (!discarded) log_.warn("cannot remove a refused upload", {{"error", discarded.error().message}});
+      }
+      co_return error;
+    }
+    receipt = std::move(*finished);
+    session.staged.reset();
+    session.stored = digest;
+    session.stored_size = size;
+  }
+  HANSA_CO_CHECK(co_await link(std::move(repository), digest, session.stored_size, std::move(receipt)));
+  sessions_.finished(session);
+  co_return Result<void>{};
+}
+
+io::Task<Result<void>> Service::cancel_upload(auth::Access who, oci::RepositoryName repository, std::string session) {
+  HANSA_CO_CHECK(require(who, auth::Action::create, repository));
+  HANSA_CO_TRY(const auto held,
+               co_await sessions_.acquire(std::move(repository), who.identity().user, std::move(session)));
+  if (held->finished) {
+    co_return make_error(ErrorCode::not_found, Subject::upload, "this upload is finished");
+  }
+  co_return co_await sessions_.discard(*held);
+}
+
+io::Task<Result<void>> Service::push_blob(auth::Access who, oci::RepositoryName repository, oci::Digest digest,
+                                          io::ByteSource& body) {
+  HANSA_CO_CHECK(require(who, auth::Action::create, repository));
+  HANSA_CO_TRY(const auto held, co_await sessions_.begin(repository, who.identity().user, digest.algorithm()));
+  auto received = co_await receive(*held->staged, std::nullopt, body);
+  Result<void> outcome = received;
+  if (received) outcome = co_await complete(*held, std::move(repository), digest);
+  if (!outcome && !held->finished) {
+    // The client has no session to go on with.
+    auto discarded = co_await sessions_.discard(*held);
+    if (!discarded) log_.warn("cannot remove a failed upload", {{"error", discarded.error().message}});
+  }
+  co_return outcome;
+}
+
+}  // namespace hansa::registry
