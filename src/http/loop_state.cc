@@ -10,7 +10,7 @@ namespace {
 
 // Time-outs are late by at most an eighth of the shortest one.
 constexpr int steps_per_timeout = 8;
-constexpr io::Duration longest_step = std::chrono::seconds(1);
+constexpr io::Duration longest_step = std::chrono::milliseconds(250);
 constexpr io::Duration shortest_step = std::chrono::milliseconds(5);
 
 io::Duration sweep_step(const Limits& limits) {

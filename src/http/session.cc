@@ -218,7 +218,8 @@ io::Task<void> Session::linger() {
     thrown += step.bytes;
     if (step.kind == Step::Kind::moved) continue;
     if (!step.would_block()) co_return;
-    const Wake wake = co_await channel_.wait(step, loop_.deadline(linger_timeout));
+    const io::Duration patience = loop_.draining ? drain_grace : linger_timeout;
+    const Wake wake = co_await channel_.wait(step, loop_.deadline(patience));
     if (wake != Wake::ready) co_return;
   }
 }

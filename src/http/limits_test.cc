@@ -1,0 +1,219 @@
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include "http/test_client.h"
+#include "io/wait.h"
+
+namespace hansa::http::test {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+Limits short_limits() {
+  Limits limits;
+  limits.header_timeout = std::chrono::milliseconds(100);
+  limits.idle_timeout = std::chrono::milliseconds(100);
+  limits.transfer_timeout = std::chrono::milliseconds(100);
+  return limits;
+}
+
+// Waits on the server's thread until `open` is set; cancelled with its request.
+struct Gate {
+  std::atomic<bool> open = false;
+  std::atomic<int> waiting = 0;
+
+  io::Task<Result<void>> pass() {
+    ++waiting;
+    while (!open) {
+      auto slept = co_await io::sleep_for(std::chrono::milliseconds(2));
+      if (!slept) co_return slept;
+    }
+    co_return Result<void>{};
+  }
+  void await_visitors(int count) const {
+    while (waiting < count) std::this_thread::yield();
+  }
+};
+
+TEST(Timeouts, AnIdleConnectionIsClosedInSilence) {
+  Running running(echo, short_limits());
+  Client fresh(running.port());
+  Client used(running.port());
+  EXPECT_EQ(used.get("/").status, 200);
+  EXPECT_EQ(fresh.rest(), "");
+  EXPECT_EQ(used.rest(), "");
+}
+
+TEST(Timeouts, AHeadThatDoesNotEndIsAnswered408HoweverSteadilyItArrives) {
+  Running running(echo, short_limits());
+  Client client(running.port());
+  client.send("GET / HTTP/1.1\r\nHost: x\r\nA: ");
+  const auto began = Clock::now();
+  while (!client.readable(10) && Clock::now() - began < std::chrono::seconds(5)) client.send("a");
+  EXPECT_EQ(client.answer().status, 408);
+  EXPECT_GE(Clock::now() - began, std::chrono::milliseconds(90));
+}
+
+TEST(Timeouts, ABodyThatStandsStillIsAnError) {
+  Running running(echo, short_limits());
+  Client client(running.port());
+  const Answer answer = client.ask("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhello");
+  EXPECT_EQ(answer.status, 408);
+  EXPECT_NE(answer.body.find("timeout"), std::string::npos) << answer.body;
+}
+
+TEST(Timeouts, ASlowBodyThatMovesIsNotCut) {
+  Running running(echo, short_limits());
+  Client client(running.port());
+  client.send("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n");
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_FALSE(client.readable(20));  // in all four times the time-out
+    client.send("x");
+  }
+  EXPECT_EQ(client.answer().body, "PUT / 20:xxxxxxxxxxxxxxxxxxxx");
+}
+
+TEST(Timeouts, AClientThatDoesNotReadItsAnswerIsCut) {
+  Running running(
+      [](Request&) -> io::Task<Response> {
+        Response response;
+        response.body = std::string(100'000'000, 'x');
+        co_return response;
+      },
+      short_limits());
+  Client client(running.port());
+  client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  const auto began = Clock::now();
+  while (running.server().counters().connections == 0) std::this_thread::yield();
+  while (running.server().counters().connections > 0 && Clock::now() - began < std::chrono::seconds(5)) {
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(running.server().counters().connections, 0u);
+}
+
+TEST(Timeouts, AHandlerMayThinkForLongerThanAnyOfThem) {
+  Running running(
+      [](Request&) -> io::Task<Response> {
+        const auto slept = co_await io::sleep_for(std::chrono::milliseconds(300));
+        EXPECT_TRUE(slept);
+        co_return Response{};
+      },
+      short_limits());
+  Client client(running.port());
+  EXPECT_EQ(client.get("/").status, 200);
+}
+
+TEST(ConnectionLimit, TheOneTooManyIsAnswered503AndTheOthersGoOn) {
+  Limits limits;
+  limits.connections = 2;
+  Running running(echo, limits);
+  Client first(running.port());
+  auto second = std::make_unique<Client>(running.port());
+  EXPECT_EQ(first.get("/").status, 200);
+  EXPECT_EQ(second->get("/").status, 200);
+  {
+    Client third(running.port());
+    EXPECT_EQ(third.get("/").status, 503);
+    EXPECT_TRUE(third.closed());
+  }
+  EXPECT_EQ(first.get("/").status, 200);
+  EXPECT_EQ(running.server().counters().refused, 1u);
+  EXPECT_EQ(running.server().counters().connections, 2u);
+  second.reset();
+  while (running.server().counters().connections > 1) std::this_thread::yield();
+  EXPECT_EQ(Client(running.port()).get("/").status, 200);
+}
+
+TEST(Drain, RequestsUnderWayAreAnsweredIdleConnectionsCloseAndNewOnesAreRefused) {
+  Gate gate;
+  Running running([&gate](Request& request) -> io::Task<Response> {
+    if (request.target == "/wait") {
+      auto passed = co_await gate.pass();
+      EXPECT_TRUE(passed);
+    }
+    Response response;
+    response.body = "done";
+    co_return response;
+  });
+  auto owned = std::make_unique<Client>(running.port());
+  Client& busy = *owned;
+  Client idle(running.port());
+  EXPECT_EQ(idle.get("/").status, 200);
+  busy.send("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n");
+  gate.await_visitors(1);
+  std::thread stopper([&] { running.server().stop(); });
+  EXPECT_TRUE(idle.closed());
+  EXPECT_FALSE(Client(running.port()).connected());
+  EXPECT_FALSE(busy.readable(0));
+  gate.open = true;
+  const Answer answer = busy.answer();
+  EXPECT_EQ(answer.body, "done");
+  EXPECT_EQ(answer.field("Connection"), "close");
+  EXPECT_TRUE(busy.closed());
+  owned.reset();  // otherwise the server waits a moment for the client to notice
+  stopper.join();
+}
+
+TEST(Drain, WhatDoesNotEndInTimeIsCancelled) {
+  Gate gate;
+  Limits limits;
+  limits.drain_timeout = std::chrono::milliseconds(50);
+  std::atomic<bool> cancelled = false;
+  Running running(
+      [&](Request&) -> io::Task<Response> {
+        auto passed = co_await gate.pass();
+        cancelled = !passed && passed.error().code == ErrorCode::cancelled;
+        co_return Response{};
+      },
+      limits);
+  Client client(running.port());
+  client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  Client reading(running.port());
+  reading.send("GET / HTTP/1.1\r\nHos");
+  gate.await_visitors(1);
+  running.server().stop();
+  EXPECT_TRUE(cancelled);
+  EXPECT_EQ(running.server().counters().connections, 0u);
+}
+
+TEST(Drain, UnderLoadEveryRequestIsAnsweredOrNeverBegun) {
+  Running running(echo);
+  std::atomic<bool> stopping = false;
+  std::atomic<int> answered = 0;
+  std::atomic<int> torn = 0;
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 4; ++i) {
+    clients.emplace_back([&] {
+      while (!stopping) {
+        Client client(running.port());
+        if (!client.connected()) return;
+        for (int k = 0; k < 50; ++k) {
+          if (!client.send("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello")) break;
+          const Answer answer = client.answer();
+          if (answer.status == 0) break;  // closed between two requests
+          if (answer.body != "PUT / 5:hello") ++torn;
+          ++answered;
+          if (answer.field("Connection") == "close") break;
+        }
+      }
+    });
+  }
+  while (answered < 2000) std::this_thread::yield();
+  running.server().stop();
+  stopping = true;
+  for (auto& client : clients) client.join();
+  EXPECT_EQ(torn, 0);
+  EXPECT_EQ(running.server().counters().connections, 0u);
+}
+
+TEST(Drain, StopIsFineTwiceAndWithoutConnections) {
+  Running running(echo);
+  running.server().stop();
+  running.server().stop();
+}
+
+}  // namespace
+}  // namespace hansa::http::test
