@@ -53,6 +53,7 @@ struct Route {
   RouteHandler handler = nullptr;
   // A longer declared body is refused before the handler runs; absent: any length (it is streamed).
   std::optional<std::uint64_t> body_limit = small_body;
+  Subject body_is = Subject::request;  // what the error then concerns
   bool logged = true;
 };
 

@@ -1,0 +1,21 @@
+// One line per answered request: message "HTTP API", with the fields of zot's access log.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/log.h"
+#include "http/message.h"
+#include "io/time.h"
+
+namespace hansa::api {
+
+// The bytes that the body will have; 0 where it is not known (a stream without a length).
+std::uint64_t body_size(const http::Body& body);
+
+// clientIP, method, path (with the query), statusCode, latency (seconds: until the response was ready, "0.001234s"),
+// bodySize, headers (a JSON object; credentials masked) and, if there is one, username.
+void log_access(Logger& log, const http::Request& request, const http::Response& response, const std::string& user,
+                io::Duration latency);
+
+}  // namespace hansa::api

@@ -1,0 +1,37 @@
+#include "api/cors.h"
+
+#include <algorithm>
+#include <set>
+
+namespace hansa::api {
+
+std::string method_list(const std::vector<http::Method>& methods) {
+  std::set<http::Method> all(methods.begin(), methods.end());
+  all.insert(http::Method::options);
+  std::string list;
+  for (const http::Method method : all) {
+    if (!list.empty()) list += ", ";
+    list += http::to_string(method);
+  }
+  return list;
+}
+
+void add_cors(const Cors& cors, http::Response& response) {
+  const bool any = cors.allow_origin.empty() || cors.allow_origin == "*";
+  response.headers.set("Access-Control-Allow-Origin", any ? "*" : cors.allow_origin);
+  // A browser refuses credentials together with "*".
+  if (cors.credentials && !any) response.headers.set("Access-Control-Allow-Credentials", "true");
+}
+
+http::Response preflight(const Cors& cors, const std::vector<http::Method>& methods) {
+  http::Response response;
+  response.status = 204;
+  const std::string list = method_list(methods);
+  response.headers.add("Allow", list);
+  add_cors(cors, response);
+  response.headers.add("Access-Control-Allow-Methods", list);
+  response.headers.add("Access-Control-Allow-Headers", "Authorization,content-type,X-ZOT-API-CLIENT");
+  return response;
+}
+
+}  // namespace hansa::api
