@@ -1,10 +1,10 @@
-// Each row of the commit table against its conflicting partner: two plans from one snapshot, carried out in both orders.
+// Each row of the commit table against its conflicting partner: two plans of one snapshot, carried out in both orders.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <functional>
 
-#include "catalog/catalog_bed.h"
+#include "catalog/bed_test.h"
 
 namespace hansa::catalog {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "catalog/catalog_bed.h"
+#include "catalog/bed_test.h"
 
 namespace hansa::catalog {
 namespace {

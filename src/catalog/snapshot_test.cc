@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "catalog/catalog_bed.h"
+#include "catalog/bed_test.h"
 
 namespace hansa::catalog {
 namespace {
