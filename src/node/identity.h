@@ -1,0 +1,40 @@
+// The identity of a disk: <root>/disk.json, which says whose files these are (H4).
+//
+//   {"format":1,"cluster":..,"node":..,"disk":..,"boot":..,"next":..,"secret":..,"measured_ms":..}
+//
+// All nonces are random hexadecimal. `secret` signs the ids of upload sessions; the file is readable by its owner's group
+// at most as the folder allows. `measured_ms` is what the slow clock had measured of its tick at a clean stop.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+#include "catalog/records.h"
+#include "io/disk.h"
+#include "io/random.h"
+
+namespace hansa::node {
+
+struct Identity {
+  std::string cluster;
+  std::string node;
+  std::string disk;
+  std::string boot;  // nonce of the start that was committed last, as far as this file knows
+  std::string next;  // nonce of the start under way
+  std::string secret;
+  std::int64_t measured_ms = 0;
+};
+
+Identity make_identity(io::Random& random);
+
+// Empty when there is none. corrupt(file) with what to do when it cannot be understood.
+Result<std::optional<Identity>> read_identity(io::Disk& disk, const std::string& root);
+// Durable on return.
+Result<void> write_identity(io::Disk& disk, const std::string& root, const Identity& identity);
+
+// Whether the catalogue knows this disk as the one that its last start used; else it is empty, cloned or restored.
+bool is_same_disk(const Identity& identity, const catalog::NodeRecord& record);
+
+}  // namespace hansa::node

@@ -1,0 +1,241 @@
+#include "node/node.h"
+
+#include <algorithm>
+
+#include "blob/disk/disk_store.h"
+#include "catalog/catalog.h"
+#include "io/scope.h"
+#include "io/wait.h"
+#include "meta/sqlite/store.h"
+#include "node/identity.h"
+#include "registry/service.h"
+#include "upkeep/upkeep.h"
+
+namespace hansa::node {
+namespace {
+
+constexpr std::string_view software_version = "0.1.0";
+constexpr io::Duration alive_ttl = std::chrono::seconds(2);
+
+class RealNode final : public Node {
+ public:
+  RealNode(Ports ports, Options options) : ports_(ports), options_(std::move(options)), scope_(ports.executor) {}
+
+  io::Task<Result<void>> open();
+  io::Task<void> stop() override;
+  registry::Registry& registry() override { return *registry_; }
+  Status status() override;
+  io::Task<Result<blob::ScrubReport>> scrub(std::function<void(const blob::ScrubReport&)> progress) override {
+    return upkeep_->scrub(std::move(progress), 0);
+  }
+  io::Task<Result<void>> collect() override { return upkeep_->collect(); }
+
+ private:
+  Result<void> open_root();
+  Result<void> open_metadata();
+  io::Task<Result<void>> take_part();
+  io::Task<Result<void>> submit_start();
+  Result<void> open_blobs();
+  void start_upkeep();
+  catalog::NodeRecord self() const;
+  upkeep::Options upkeep_options() const;
+
+  Ports ports_;
+  Options options_;
+  // In the order of their making; destroyed in the reverse one.
+  std::unique_ptr<io::DirectoryLock> lock_;
+  Identity identity_;
+  catalog::View view_;
+  std::unique_ptr<meta::sqlite::Store> store_;
+  std::unique_ptr<catalog::Catalog> catalog_;
+  std::unique_ptr<meta::Lease> alive_;
+  std::atomic<std::uint64_t> corrupt_ = 0;
+  std::unique_ptr<blob::disk::DiskBlobStore> blobs_;
+  std::unique_ptr<registry::RegistryService> registry_;
+  std::unique_ptr<upkeep::Upkeep> upkeep_;
+  io::TaskScope scope_;
+  std::atomic<bool> ready_ = false;
+  bool check_files_ = false;  // a disk that the catalogue does not know: its bytes are hashed before long
+};
+
+Result<void> RealNode::open_root() {
+  HANSA_CHECK(ports_.disk.make_directories(options_.root));
+  HANSA_TRY(lock_, ports_.disk.lock(options_.root));
+  HANSA_TRY(auto known, read_identity(ports_.disk, options_.root));
+  identity_ = known ? std::move(*known) : make_identity(ports_.random);
+  return {};
+}
+
+Result<void> RealNode::open_metadata() {
+  meta::sqlite::StoreOptions options;
+  options.database.path = options_.root + "/hansa.db";
+  options.own_thread = options_.own_metadata_thread;
+  HANSA_TRY(store_, meta::sqlite::Store::open(ports_.disk, ports_.clock, ports_.log, std::move(options), {&view_}));
+  HANSA_TRY(catalog_, catalog::Catalog::open(*store_, view_, ports_.clock, ports_.random, ports_.log));
+  return {};
+}
+
+catalog::NodeRecord RealNode::self() const {
+  catalog::NodeRecord record;
+  record.disk = identity_.disk;
+  record.boot = identity_.next;
+  record.version = software_version;
+  return record;
+}
+
+upkeep::Options RealNode::upkeep_options() const {
+  upkeep::Options options;
+  options.collect = options_.gc;
+  options.grace = options_.gc_delay;
+  options.interval = options_.gc_interval;
+  options.scrub_interval = options_.scrub_interval;
+  options.measured = std::chrono::milliseconds(identity_.measured_ms);
+  return options;
+}
+
+// Founds the catalogue at the first start; registers this start of this disk (H4). Only then are receipts given.
+io::Task<Result<void>> RealNode::take_part() {
+  std::optional<catalog::Stored<catalog::NodeRecord>> before;
+  {
+    HANSA_CO_TRY(auto view, catalog_->snapshot());
+    HANSA_CO_TRY(before, view.node(identity_.node));
+  }
+  if (before && !is_same_disk(identity_, before->record)) {
+    ports_.log.warn("this folder is not the one that ran last (restored or copied?); its bytes will be checked",
+                    {{"root", options_.root}});
+    identity_.disk = ports_.random.hex(16);
+    check_files_ = true;
+  }
+  if (before && before->record.disk == identity_.disk) identity_.boot = before->record.boot;
+  identity_.next = ports_.random.hex(16);
+  Identity stored = identity_;
+  stored.measured_ms = 0;  // used once: a crash must not count it again
+  auto write = [this, &stored] { return write_identity(ports_.disk, options_.root, stored); };
+  HANSA_CO_CHECK(co_await io::blocking(io::Pool::sync, std::move(write)));
+  co_return co_await submit_start();
+}
+
+io::Task<Result<void>> RealNode::submit_start() {
+  const io::Duration length = upkeep::tick_length(upkeep_options());
+  catalog::Planner found = [id = identity_.node, record = self(), length](const catalog::Planning& planning) {
+    return plan_first_start(planning, id, record, length);
+  };
+  auto founded = co_await catalog_->submit(std::move(found));
+  if (!founded && founded.error().code != ErrorCode::exists) co_return founded.error();
+  HANSA_CO_TRY(alive_, co_await store_->lease(alive_ttl));
+  catalog::Planner start = [id = identity_.node, record = self(),
+                            lease = alive_->id()](const catalog::Planning& planning) {
+    return plan_node_start(planning, id, record, lease);
+  };
+  auto started = co_await catalog_->submit(std::move(start));
+  if (!started) co_return started.error();
+  co_return Result<void>{};
+}
+
+Result<void> RealNode::open_blobs() {
+  blob::disk::DiskStoreOptions options;
+  options.root = options_.root;
+  options.node = identity_.node;
+  options.disk = identity_.disk;
+  options.verify_every = options_.verify_every;
+  options.current_tick = [catalog = catalog_.get()] { return catalog->newest_tick(); };
+  options.on_corrupt = [this](const oci::Digest&) { ++corrupt_; };
+  HANSA_TRY(blobs_,
+            blob::disk::DiskBlobStore::open(ports_.disk, ports_.clock, ports_.random, ports_.log, std::move(options)));
+  registry::RegistryOptions registry_options;
+  registry_options.upload_secret = identity_.secret;
+  registry_options.max_uploads = options_.max_uploads;
+  registry_ = registry::make_registry(*catalog_, *blobs_, ports_.random, ports_.log, std::move(registry_options));
+  return {};
+}
+
+void RealNode::start_upkeep() {
+  upkeep::Ports ports{.store = *store_,
+                      .catalog = *catalog_,
+                      .blobs = *blobs_,
+                      .maintenance = *blobs_,
+                      .clock = ports_.clock,
+                      .log = ports_.log,
+                      .expire_uploads = [registry = registry_.get()] { return registry->expire_uploads(); }};
+  upkeep_ = std::make_unique<upkeep::Upkeep>(std::move(ports), upkeep_options());
+  upkeep_->run(scope_);
+}
+
+io::Task<void> check_everything(upkeep::Upkeep& upkeep, Logger& log) {
+  constexpr std::uint64_t rate = 200 * MiB;
+  auto report = co_await upkeep.scrub(nullptr, rate);
+  if (report)
+    log.info("checked the bytes of this folder", {{"blobs", report->checked}, {"corrupt", report->corrupt.size()}});
+}
+
+io::Task<Result<void>> RealNode::open() {
+  auto open_files = [this]() -> Result<void> {
+    HANSA_CHECK(open_root());
+    return open_metadata();
+  };
+  HANSA_CO_CHECK(co_await io::blocking(io::Pool::metadata, std::move(open_files)));
+  HANSA_CO_CHECK(co_await take_part());
+  auto open_stores = [this] { return open_blobs(); };
+  HANSA_CO_CHECK(co_await io::blocking(io::Pool::metadata, std::move(open_stores)));
+  start_upkeep();
+  if (check_files_) scope_.spawn("check", check_everything(*upkeep_, ports_.log));
+  ready_ = true;
+  co_return Result<void>{};
+}
+
+io::Task<void> RealNode::stop() {
+  ready_ = false;
+  co_await scope_.close();
+  if (upkeep_) {
+    identity_.measured_ms = std::chrono::duration_cast<std::chrono::milliseconds>(upkeep_->measured()).count();
+    auto write = [this] { return write_identity(ports_.disk, options_.root, identity_); };
+    auto written = co_await io::blocking(io::Pool::sync, std::move(write));
+    if (!written) ports_.log.warn("disk.json could not be written", {{"error", written.error().message}});
+  }
+  auto close = [this] {
+    // Leaderships and the sign of life end with their leases, so before the store.
+    upkeep_.reset();
+    alive_.reset();
+    registry_.reset();
+    blobs_.reset();
+    catalog_.reset();
+    if (store_) store_->close();
+    store_.reset();
+    lock_.reset();
+  };
+  co_await io::blocking(io::Pool::metadata, std::move(close));
+}
+
+Status RealNode::status() {
+  Status status;
+  status.ready = ready_;
+  if (!ready_) return status;
+  status.uploads = registry_->open_uploads();
+  status.swept_blobs = upkeep_->swept_blobs();
+  status.corrupt_blobs = corrupt_;
+  if (auto view = catalog_->snapshot()) {
+    if (auto totals = view->totals()) {
+      status.repositories = totals->repositories;
+      status.manifests = totals->manifests;
+    }
+  }
+  if (auto space = ports_.disk.space(options_.root)) {
+    status.disk_total = space->total;
+    status.disk_available = space->available;
+  }
+  return status;
+}
+
+}  // namespace
+
+io::Task<Result<std::unique_ptr<Node>>> Node::start(Ports ports, Options options) {
+  auto node = std::make_unique<RealNode>(ports, std::move(options));
+  auto opened = co_await node->open();
+  if (!opened) {
+    co_await node->stop();
+    co_return opened.error();
+  }
+  co_return std::unique_ptr<Node>(std::move(node));
+}
+
+}  // namespace hansa::node

@@ -1,0 +1,156 @@
+// Collection: records that nothing needs, then bytes that no record names.
+#include <algorithm>
+
+#include "io/wait.h"
+#include "upkeep/upkeep.h"
+
+namespace hansa::upkeep {
+namespace {
+
+constexpr std::size_t repository_page = 100;
+constexpr std::size_t scan_rows = 1000;  // looked at in one transaction (trap T7)
+constexpr std::size_t blob_page = 500;   // files listed at a time
+constexpr std::size_t unloaded_page = 20;
+constexpr io::Duration chunk_pause = std::chrono::milliseconds(100);  // at most 10 chunks a second of one repository
+
+}  // namespace
+
+io::Task<void> Upkeep::collect_loop() {
+  while (true) {
+    auto slept = co_await io::sleep_for(options_.interval);
+    if (!slept) co_return;
+    auto done = co_await collect();
+    if (done) continue;
+    if (done.error().code == ErrorCode::cancelled) co_return;
+    ports_.log.warn("a collection cycle did not finish; the next one goes on", {{"error", done.error().message}});
+  }
+}
+
+io::Task<Result<void>> Upkeep::collect() {
+  const bool busy = collecting_.exchange(true);
+  if (busy) co_return make_error(ErrorCode::conflict, "a collection is under way; wait for its end");
+  auto done = co_await load_references();
+  if (done) done = co_await sweep_repositories();
+  if (done) done = co_await sweep_bytes();
+  collecting_ = false;
+  co_return done;
+}
+
+// Manifests whose references stand in the body only are read before their repository is swept (H15).
+io::Task<Result<void>> Upkeep::load_references() {
+  while (true) {
+    std::vector<catalog::Snapshot::Unloaded> missing;
+    {
+      HANSA_CO_TRY(auto view, ports_.catalog.snapshot());
+      HANSA_CO_TRY(missing, view.unloaded(unloaded_page));
+    }
+    if (missing.empty()) co_return Result<void>{};
+    for (const auto& entry : missing) {
+      HANSA_CO_TRY(const auto body, co_await read_body(entry.digest));
+      HANSA_CO_TRY(auto parsed, oci::parse_manifest(entry.media_type, as_bytes(body)));
+      auto manifest = std::make_shared<const oci::Manifest>(std::move(parsed));
+      catalog::Planner plan = [name = entry.repository, digest = entry.digest,
+                               manifest](const catalog::Planning& planning) {
+        return plan_load_references(planning, name, digest, manifest);
+      };
+      auto loaded = co_await ports_.catalog.submit(std::move(plan));
+      if (!loaded && loaded.error().code != ErrorCode::not_found) co_return loaded.error();
+    }
+  }
+}
+
+io::Task<Result<std::string>> Upkeep::read_body(oci::Digest digest) {
+  HANSA_CO_TRY(const auto reader, co_await ports_.blobs.open(digest));
+  std::string body(reader->size(), '\0');
+  const Bytes out(reinterpret_cast<std::byte*>(body.data()), body.size());
+  std::size_t at = 0;
+  while (at < out.size()) {
+    HANSA_CO_TRY(const auto got, co_await reader->read(at, out.subspan(at)));
+    if (got == 0) co_return make_error(ErrorCode::corrupt, Subject::manifest, digest.text() + " is short");
+    at += got;
+  }
+  co_return body;
+}
+
+io::Task<Result<void>> Upkeep::sweep_repositories() {
+  std::string after;
+  while (true) {
+    catalog::NamePage page;
+    {
+      HANSA_CO_TRY(auto view, ports_.catalog.snapshot());
+      HANSA_CO_TRY(page, view.all_repositories(after, repository_page));
+    }
+    for (const auto& text : page.names) {
+      HANSA_CO_TRY(auto name, oci::RepositoryName::parse(text));
+      HANSA_CO_CHECK(co_await sweep_repository(std::move(name)));
+    }
+    if (!page.more || page.names.empty()) co_return Result<void>{};
+    after = page.names.back();
+  }
+}
+
+io::Task<Result<void>> Upkeep::sweep_repository(oci::RepositoryName name) {
+  const catalog::SweepRules rules;
+  std::optional<catalog::SweepCursor> cursor = catalog::SweepCursor{};
+  io::TaskContext& context = co_await io::current_context();
+  while (cursor) {
+    if (context.cancelled()) co_return make_error(ErrorCode::cancelled, "collection was stopped");
+    catalog::SweepPage page;
+    {
+      HANSA_CO_TRY(auto view, ports_.catalog.snapshot());
+      HANSA_CO_TRY(page, view.sweep_candidates(name, rules, *cursor, scan_rows));
+    }
+    cursor = page.next;
+    if (!page.items.empty()) HANSA_CO_CHECK(co_await sweep_chunks(name, std::move(page.items)));
+  }
+  co_return Result<void>{};
+}
+
+// Chunks are independent: removing what nothing holds never makes another record held, so it may stop after any.
+io::Task<Result<void>> Upkeep::sweep_chunks(oci::RepositoryName name, std::vector<catalog::SweepItem> items) {
+  for (std::size_t at = 0; at < items.size(); at += catalog::max_sweep_records) {
+    HANSA_CO_TRY(const auto leader, co_await collector_.hold());
+    if (!leader) co_return make_error(ErrorCode::unavailable, "another node collects");
+    const std::size_t count = std::min(catalog::max_sweep_records, items.size() - at);
+    const auto first = items.begin() + static_cast<std::ptrdiff_t>(at);
+    std::vector<catalog::SweepItem> chunk(first, first + static_cast<std::ptrdiff_t>(count));
+    catalog::Planner plan = [name, chunk = std::move(chunk), leader](const catalog::Planning& planning) {
+      return plan_sweep(planning, name, chunk, catalog::SweepRules{}, leader);
+    };
+    auto swept = co_await ports_.catalog.submit(std::move(plan));
+    // A busy repository wins every race; the next cycle finds the rest.
+    if (!swept && swept.error().code != ErrorCode::unavailable) co_return swept.error();
+    if (swept && swept->changed) swept_records_ += count;
+    HANSA_CO_CHECK(co_await io::sleep_for(chunk_pause));
+  }
+  co_return Result<void>{};
+}
+
+io::Task<Result<void>> Upkeep::sweep_bytes() {
+  const auto unnamed = [this](const oci::Digest& digest) {
+    auto view = ports_.catalog.snapshot();
+    if (!view) return false;
+    auto named = view->named_anywhere(digest);
+    return named && !*named;
+  };
+  std::optional<oci::Digest> after;
+  io::TaskContext& context = co_await io::current_context();
+  while (true) {
+    HANSA_CO_TRY(const auto page, co_await ports_.maintenance.list(after, blob_page));
+    for (const auto& entry : page) {
+      if (context.cancelled()) co_return make_error(ErrorCode::cancelled, "collection was stopped");
+      // Looked at twice: here cheaply, and under the digest's lock by the store.
+      if (!unnamed(entry.digest)) continue;
+      std::function<bool()> still = [&unnamed, digest = entry.digest] { return unnamed(digest); };
+      HANSA_CO_TRY(const bool swept, co_await ports_.maintenance.sweep(entry.digest, std::move(still)));
+      if (swept) ++swept_blobs_;
+    }
+    if (page.size() < blob_page) break;
+    after = page.back().digest;
+  }
+  HANSA_CO_TRY(const auto removed, co_await ports_.maintenance.empty_trash());
+  if (removed > 0) ports_.log.info("unlinked what was swept before", {{"files", removed}});
+  co_return Result<void>{};
+}
+
+}  // namespace hansa::upkeep

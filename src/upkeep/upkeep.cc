@@ -1,0 +1,138 @@
+#include "upkeep/upkeep.h"
+
+#include <algorithm>
+
+#include "io/wait.h"
+
+namespace hansa::upkeep {
+namespace {
+
+constexpr std::size_t scrub_page = 200;  // blobs listed at a time
+
+// Frees a flag that says "one at a time".
+class Turn {
+ public:
+  explicit Turn(std::atomic<bool>& flag) : flag_(flag), mine_(!flag.exchange(true)) {}
+  ~Turn() {
+    if (mine_) flag_ = false;
+  }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+  bool mine() const { return mine_; }
+
+ private:
+  std::atomic<bool>& flag_;
+  bool mine_;
+};
+
+}  // namespace
+
+io::Duration tick_length(const Options& options) {
+  return std::max(options.grace, smallest_grace) / catalog::ticks_per_grace;
+}
+
+Upkeep::Upkeep(Ports ports, Options options)
+    : ports_(std::move(ports)),
+      options_(options),
+      ticker_(ports_.store, ports_.catalog, "tick"),
+      collector_(ports_.store, ports_.catalog, "collect") {
+  options_.grace = std::max(options_.grace, smallest_grace);
+  const io::Duration credit = std::min(options_.measured, tick_length(options_));
+  tick_started_ = (ports_.clock.monotonic().since_origin - credit).count();
+}
+
+void Upkeep::run(io::TaskScope& scope) {
+  scope.spawn("tick", tick_loop());
+  if (options_.collect) scope.spawn("collect", collect_loop());
+  if (options_.scrub_interval > io::Duration::zero()) scope.spawn("scrub", scrub_loop());
+}
+
+io::Duration Upkeep::measured() const {
+  return ports_.clock.monotonic().since_origin - io::Duration(tick_started_.load());
+}
+
+// ---- the slow clock ---------------------------------------------------------------------------------------------
+
+io::Task<void> Upkeep::tick_loop() {
+  while (true) {
+    const io::Duration left = tick_length(options_) - measured();
+    if (left > io::Duration::zero()) {
+      auto slept = co_await io::sleep_for(left);
+      if (!slept) co_return;
+      continue;  // timers may fire early by a hair
+    }
+    auto advanced = co_await advance_tick();
+    if (!advanced) {
+      ports_.log.warn("the slow clock could not advance", {{"error", advanced.error().message}});
+      auto slept = co_await io::sleep_for(std::chrono::seconds(1));
+      if (!slept) co_return;
+      continue;
+    }
+    tick_started_ = ports_.clock.monotonic().since_origin.count();
+    auto expired = co_await ports_.expire_uploads();
+    if (!expired) ports_.log.warn("uploads could not be expired", {{"error", expired.error().message}});
+    io::TaskContext& context = co_await io::current_context();
+    if (context.cancelled()) co_return;
+  }
+}
+
+io::Task<Result<void>> Upkeep::advance_tick() {
+  HANSA_CO_TRY(const auto leader, co_await ticker_.hold());
+  if (!leader) co_return Result<void>{};  // another node measures
+  const auto current = ports_.catalog.newest_tick();
+  catalog::Planner plan = [current, length = tick_length(options_)](const catalog::Planning& planning) {
+    return plan_tick(planning, current, length);
+  };
+  auto done = co_await ports_.catalog.submit(std::move(plan));
+  if (!done) co_return done.error();
+  co_return Result<void>{};
+}
+
+// ---- scrub ------------------------------------------------------------------------------------------------------
+
+io::Task<void> Upkeep::scrub_loop() {
+  while (true) {
+    auto slept = co_await io::sleep_for(options_.scrub_interval);
+    if (!slept) co_return;
+    auto report = co_await scrub(nullptr, options_.scrub_bytes_per_second);
+    if (!report) {
+      if (report.error().code == ErrorCode::cancelled) co_return;
+      ports_.log.warn("scrub did not finish", {{"error", report.error().message}});
+      continue;
+    }
+    ports_.log.info(
+        "scrub finished",
+        {{"blobs", report->checked}, {"bytes", report->checked_bytes}, {"corrupt", report->corrupt.size()}});
+  }
+}
+
+io::Task<Result<blob::ScrubReport>> Upkeep::scrub(std::function<void(const blob::ScrubReport&)> progress,
+                                                  std::uint64_t rate) {
+  const Turn turn(scrubbing_);
+  if (!turn.mine()) co_return make_error(ErrorCode::conflict, "a scrub is under way; wait for its end");
+  io::TaskContext& context = co_await io::current_context();
+  blob::ScrubReport report;
+  std::optional<oci::Digest> after;
+  while (true) {
+    HANSA_CO_TRY(const auto page, co_await ports_.maintenance.list(after, scrub_page));
+    if (page.empty()) co_return report;
+    for (const auto& entry : page) {
+      if (context.cancelled()) co_return make_error(ErrorCode::cancelled, "the scrub was stopped");
+      auto checked = co_await ports_.maintenance.scrub(entry.digest);
+      if (!checked && checked.error().code == ErrorCode::corrupt) {
+        report.corrupt.push_back(entry.digest);
+      } else if (!checked) {
+        co_return checked.error();
+      }
+      ++report.checked;
+      report.checked_bytes += entry.size;
+      if (progress) progress(report);
+      if (rate == 0) continue;
+      auto slept = co_await io::sleep_for(std::chrono::nanoseconds(entry.size * 1'000'000 / rate * 1000));
+      if (!slept) co_return slept.error();
+    }
+    after = page.back().digest;
+  }
+}
+
+}  // namespace hansa::upkeep

@@ -1,0 +1,89 @@
+// Upkeep: what a node does in the background: advances the slow clock, collects what nothing needs, sweeps bytes that no
+// record names, expires uploads, checks stored bytes.
+//
+// P7: collection never takes what is reachable from an acknowledged manifest, or was uploaded, mounted or confirmed by
+// HEAD within the grace time; it never blocks a push and may be stopped at any point. Ages are counted in ticks of
+// grace / 8, measured here on the monotonic clock; no wall time is read (P10).
+//
+// Thread rule: run() and the loops on one executor; collect() and scrub() from any executor, one of each at a time.
+// Everything given outlives it; close the scope that runs the loops first.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/log.h"
+#include "blob/store.h"
+#include "catalog/catalog.h"
+#include "io/clock.h"
+#include "io/scope.h"
+#include "upkeep/task_leader.h"
+
+namespace hansa::upkeep {
+
+inline constexpr io::Duration smallest_grace = std::chrono::seconds(4);
+
+struct Options {
+  bool collect = true;
+  io::Duration grace = std::chrono::hours(1);       // storage.gcDelay
+  io::Duration interval = std::chrono::hours(1);    // between cycles, storage.gcInterval
+  io::Duration scrub_interval{};                    // 0: no periodic scrub
+  std::uint64_t scrub_bytes_per_second = 50 * MiB;  // of the periodic scrub
+  io::Duration measured{};                          // of the current tick, by the process before (a clean stop kept it)
+};
+
+struct Ports {
+  meta::MetadataStore& store;
+  catalog::Catalog& catalog;
+  blob::BlobStore& blobs;
+  blob::BlobMaintenance& maintenance;
+  io::Clock& clock;
+  Logger& log;
+  std::function<io::Task<Result<std::size_t>>()> expire_uploads;
+};
+
+io::Duration tick_length(const Options& options);
+
+class Upkeep {
+ public:
+  Upkeep(Ports ports, Options options);
+
+  // Starts the loops.
+  void run(io::TaskScope& scope);
+
+  // One cycle: repositories, then bytes, then the trash. conflict while one is under way.
+  io::Task<Result<void>> collect();
+  // Every blob's bytes against its digest. Reports after each; at most `rate` bytes a second (0: as fast as it goes).
+  io::Task<Result<blob::ScrubReport>> scrub(std::function<void(const blob::ScrubReport&)> progress, std::uint64_t rate);
+
+  std::uint64_t swept_records() const { return swept_records_; }
+  std::uint64_t swept_blobs() const { return swept_blobs_; }
+  // Time measured of the current tick: to be kept at a clean stop.
+  io::Duration measured() const;
+
+ private:
+  io::Task<void> tick_loop();
+  io::Task<void> collect_loop();
+  io::Task<void> scrub_loop();
+  io::Task<Result<void>> advance_tick();
+  io::Task<Result<void>> load_references();
+  io::Task<Result<void>> sweep_repositories();
+  io::Task<Result<void>> sweep_repository(oci::RepositoryName name);
+  io::Task<Result<void>> sweep_chunks(oci::RepositoryName name, std::vector<catalog::SweepItem> items);
+  io::Task<Result<void>> sweep_bytes();
+  io::Task<Result<std::string>> read_body(oci::Digest digest);
+
+  Ports ports_;
+  Options options_;
+  TaskLeader ticker_;
+  TaskLeader collector_;
+  std::atomic<std::int64_t> tick_started_{};  // monotonic nanoseconds, less what was measured before
+  std::atomic<bool> collecting_ = false;
+  std::atomic<bool> scrubbing_ = false;
+  std::atomic<std::uint64_t> swept_records_ = 0;
+  std::atomic<std::uint64_t> swept_blobs_ = 0;
+};
+
+}  // namespace hansa::upkeep
