@@ -18,8 +18,10 @@ class ClockContract : public testing::Test {
 };
 TYPED_TEST_SUITE(ClockContract, Rigs);
 
-io::Task<void> sleep_20ms() {
-  const auto slept = co_await io::sleep_for(std::chrono::milliseconds(20));
+constexpr io::Duration kShortSleep = std::chrono::milliseconds(20);
+
+io::Task<void> sleep_shortly() {
+  const auto slept = co_await io::sleep_for(kShortSleep);
   EXPECT_TRUE(slept);
 }
 
@@ -29,7 +31,7 @@ TYPED_TEST(ClockContract, TimePassesWhileATimerRuns) {
   const auto monotonic = clock.monotonic();
   const auto boot = clock.boot();
   const auto wall = clock.wall();
-  this->rig.run(sleep_20ms());
+  this->rig.run(sleep_shortly());
   EXPECT_GE(clock.monotonic() - monotonic, std::chrono::milliseconds(20));
   EXPECT_GE(clock.boot() - boot, std::chrono::milliseconds(20));
   EXPECT_NE(clock.wall(), wall);

@@ -1,9 +1,9 @@
 // The two worlds that a contract suite runs on: the real ports and the simulated ones. For tests only.
 #pragma once
 
-#include <stdlib.h>
+#include <gtest/gtest.h>
 
-#include <filesystem>
+#include <cstdlib>
 #include <string>
 
 #include "base/assert.h"
@@ -19,14 +19,14 @@ namespace hansa::sim {
 class RealRig {
  public:
   RealRig() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "hansa-contract-XXXXXX").string();
+    const char* temporary = std::getenv("TMPDIR");
+    std::string pattern = std::string(temporary != nullptr ? temporary : "/tmp") + "/hansa-contract-XXXXXX";
     HANSA_ASSERT(::mkdtemp(pattern.data()) != nullptr, "a contract test needs a temporary directory");
     folder_ = pattern;
   }
   ~RealRig() {
     loops_.stop();
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
+    remove_tree(folder_);
   }
   RealRig(const RealRig&) = delete;
   RealRig& operator=(const RealRig&) = delete;
@@ -39,6 +39,20 @@ class RealRig {
   std::string folder() const { return folder_; }
 
  private:
+  void remove_tree(const std::string& path) {
+    const auto entries = disk_->list(path);
+    if (!entries) return;
+    for (const auto& entry : *entries) {
+      const std::string child = path + "/" + entry.name;
+      if (entry.directory) {
+        remove_tree(child);
+      } else {
+        EXPECT_TRUE(disk_->remove(child));
+      }
+    }
+    EXPECT_TRUE(disk_->remove(path));
+  }
+
   io::asio::EventLoops loops_{1};
   std::unique_ptr<io::Clock> clock_ = io::asio::real_clock();
   std::unique_ptr<io::Random> random_ = io::asio::real_random();
