@@ -173,6 +173,7 @@ TEST(ResponseBody, PreparesEachPieceBeforeItLeaves) {
   });
   Client client(running.port());
   EXPECT_TRUE(client.get("/").body == content.substr(100'000, 1'500'000));
+  running.server().stop();  // "pieces" belongs to the loop until here
   EXPECT_EQ(pieces, (std::vector<std::pair<std::uint64_t, std::uint64_t>>{
                         {100'000, 424'288}, {524'288, 524'288}, {1'048'576, 524'288}, {1'572'864, 27'136}}));
 }
@@ -195,6 +196,21 @@ TEST(ResponseBody, APieceThatFailsIsNeverSent) {
   const Answer cut = later.get("/1048576");
   EXPECT_LE(cut.body.size(), 1'048'576u);
   EXPECT_TRUE(content.starts_with(cut.body));
+}
+
+TEST(ResponseBody, AClientThatResetsInTheMiddleHurtsNobodyElse) {
+  const std::string content = noise(20 * MiB);
+  const TemporaryFile file(content);
+  Running running([&](Request&) -> io::Task<Response> { co_return file_response(file.fd, 0, content.size()); });
+  for (int i = 0; i < 20; ++i) {
+    Client client(running.port());
+    client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    EXPECT_TRUE(client.receive());
+    const linger reset{.l_onoff = 1, .l_linger = 0};
+    ::setsockopt(client.descriptor(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+  }
+  // Without the signal mask of the loops SIGPIPE would have ended this program.
+  EXPECT_TRUE(Client(running.port()).get("/").body == content);
 }
 
 TEST(ResponseBody, AFileThatIsShorterThanPromisedCutsTheConnection) {

@@ -39,8 +39,8 @@ struct TlsFiles {
 };
 
 struct ServerOptions {
-  std::string address = "127.0.0.1";
-  std::uint16_t port = 0;  // 0: chosen by the kernel, see Server::port()
+  std::string address = "127.0.0.1";  // IPv4, IPv6 or a host name (IPv4 first); empty: all addresses of both
+  std::uint16_t port = 0;             // 0: chosen by the kernel, see Server::port()
   std::optional<TlsFiles> tls;
   Limits limits;
 };
@@ -66,7 +66,10 @@ class Server {
   virtual Counters counters() const = 0;
 };
 
-// Listens and serves until stop(). Errors say what to do (port in use, unreadable certificate, key that does not fit).
+// Listens and serves until stop(); the destructor stops too. `loops` and `log` outlive the server, and the loops still
+// run when it stops. Blocks (name resolution, files). The loops' threads get SIGPIPE blocked, since sendfile raises it.
+// A new connection goes to the loop that has the fewest, whichever accepted it.
+// Errors say what to do (port in use, unreadable certificate, key that does not fit).
 Result<std::unique_ptr<Server>> listen(io::asio::EventLoops& loops, ServerOptions options, Handler handler,
                                        Logger& log);
 
