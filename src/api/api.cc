@@ -31,6 +31,17 @@ Result<oci::RepositoryName> repository_of(const std::vector<std::string_view>& s
   return oci::RepositoryName::parse(name);
 }
 
+auth::Credentials credentials_of(const http::Request& request) {
+  auth::Credentials credentials;
+  const auto fields = request.headers.all("Authorization");
+  if (!fields.empty()) credentials.authorization = std::string(fields.front());
+  credentials.several = fields.size() > 1;
+  credentials.certificate_name = request.connection.certificate_name;
+  credentials.user_agent = std::string(request.headers.get("User-Agent").value_or(""));
+  credentials.ping = request.path() == "/v2/";
+  return credentials;
+}
+
 // The coarse check, before any body is read; the registry decides exactly.
 bool permitted(const Call& call, Need need) {
   switch (need) {
@@ -104,9 +115,7 @@ class Api {
               .repository = {},
               .parameter = std::string(match.parameter)};
     if (route.need != Need::nothing) {
-      auth::Credentials credentials;
-      if (const auto field = request.headers.get("Authorization")) credentials.authorization = std::string(*field);
-      HANSA_CO_TRY(call.access, co_await services_.authenticator.authenticate(std::move(credentials)));
+      HANSA_CO_TRY(call.access, co_await services_.authenticator.authenticate(credentials_of(request)));
       trace.user = call.access.identity().user;
     }
     if (!match.name.empty()) {

@@ -137,6 +137,18 @@ TEST_F(ApiTest, MissingRightsAre403ForTheKnownAnd401ForTheAnonymous) {
   EXPECT_EQ(bed.send(Method::put, "/v2/a/manifests/v1", {{"Authorization", "alice"}}).status, 200);
 }
 
+TEST_F(ApiTest, TheAuthenticatorSeesAllThatTellsWhoAsks) {
+  bed.get("/v2/", {{"Authorization", "alice"}, {"User-Agent", "docker/1"}});
+  EXPECT_EQ(bed.users.last.authorization, "alice");
+  EXPECT_EQ(bed.users.last.user_agent, "docker/1");
+  EXPECT_EQ(bed.users.last.certificate_name, "carol");
+  EXPECT_TRUE(bed.users.last.ping);
+  EXPECT_FALSE(bed.users.last.several);
+  bed.get("/v2/a/tags/list", {{"Authorization", "alice"}, {"Authorization", "bob"}});
+  EXPECT_TRUE(bed.users.last.several);
+  EXPECT_FALSE(bed.users.last.ping);
+}
+
 TEST_F(ApiTest, PreflightNeedsNoLogin) {
   bed.users.on = true;
   bed.users.rights->anonymous_all = false;

@@ -31,7 +31,9 @@ class Users final : public auth::Authenticator {
  public:
   std::shared_ptr<Rights> rights = std::make_shared<Rights>();
   bool on = false;
+  auth::Credentials last;
   io::Task<Result<auth::Access>> authenticate(auth::Credentials credentials) override {
+    last = credentials;
     if (!credentials.authorization) {
       if (!on || rights->anonymous_reads) co_return auth::Access({}, rights);
       co_return make_error(ErrorCode::unauthenticated, "no credentials were sent");
@@ -108,6 +110,7 @@ class Bed {
     request.chunked = chunked;
     if (!chunked && !body.empty()) request.content_length = body.size();
     request.connection.client = "192.0.2.1";
+    request.connection.certificate_name = "carol";
     io::MemorySource source(as_bytes(body));
     request.body = &source;
     return sim::run(world, executor, handler(request));
