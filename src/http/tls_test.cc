@@ -7,7 +7,6 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
-#include <filesystem>
 #include <fstream>
 
 #include "http/test_client.h"
@@ -56,7 +55,12 @@ struct Folder {
     char name[] = "/tmp/hansa_tls_XXXXXX";
     path = ::mkdtemp(name);
   }
-  ~Folder() { std::filesystem::remove_all(path); }
+  ~Folder() {
+    for (const char* file : {"cert.pem", "key.pem", "alice.pem", "alice.key", "other.key", "content"}) {
+      ::unlink((path + "/" + file).c_str());
+    }
+    ::rmdir(path.c_str());
+  }
   std::string operator/(const std::string& file) const { return path + "/" + file; }
   std::string path;
 };
@@ -257,7 +261,7 @@ TEST(TlsReload, AFailureNamesTheFileAndKeepsTheOldCertificate) {
   expect_failure("key.pem: does not belong to the certificate");
   std::ofstream(setup.files.certificate) << "not a certificate";
   expect_failure("cert.pem: holds no PEM certificate");
-  std::filesystem::remove(setup.files.certificate);
+  ::unlink(setup.files.certificate.c_str());
   expect_failure("cert.pem: cannot be read: No such file");
   setup.identity.write(setup.files.certificate, setup.files.key);
   std::ofstream(setup.files.key) << "not a key";
