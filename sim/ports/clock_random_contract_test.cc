@@ -115,6 +115,7 @@ TEST(SimClock, EachClockMovesByItself) {
   clock.suspend(std::chrono::minutes(5));
   EXPECT_EQ(clock.monotonic(), monotonic);
   EXPECT_EQ(clock.boot() - boot, std::chrono::minutes(5));
+  EXPECT_EQ(clock.wall(), wall - std::chrono::minutes(55));
   clock.set_drift(1000);
   world.run_for(std::chrono::seconds(1000));
   EXPECT_EQ(clock.monotonic() - monotonic, std::chrono::seconds(1001));

@@ -68,6 +68,17 @@ TEST(SimDiskCrash, WhatWasSyncedWithItsNameIsNeverLost) {
   EXPECT_EQ(names(states), (std::set<std::string>{text}));
 }
 
+TEST(SimDiskCrash, ASyncedOverwriteOfManyPagesIsNeverLost) {
+  const std::string text(4 * kPage, 'n');
+  const auto states = over_all_seeds(
+      [&](SimDisk& disk) {
+        make_durable(disk, "/a", std::string(4 * kPage, 'o'));
+        EXPECT_TRUE(make_file(disk, "/a", text)->sync());
+      },
+      [](SimDisk& disk) { return read_file(disk, "/a"); });
+  EXPECT_EQ(names(states), (std::set<std::string>{text}));
+}
+
 TEST(SimDiskCrash, ASyncedFileWithoutASyncedNameMayVanishButIsNeverHalf) {
   const auto states = over_all_seeds([](SimDisk& disk) { EXPECT_TRUE(make_file(disk, "/a", "text")->sync()); },
                                      [](SimDisk& disk) { return read_file(disk, "/a"); });

@@ -161,6 +161,7 @@ TEST(EventLoops, APoolRunsAsManyThreadsAsItsSizeAndNoMore) {
   constexpr int kSize = 3;
   io::asio::EventLoops loops(1, {.disk = kSize});
   std::latch all_in(kSize);
+  std::latch release(1);
   std::atomic<int> inside = 0;
   std::atomic<int> most = 0;
   for (int i = 0; i < 50; ++i) {
@@ -168,10 +169,15 @@ TEST(EventLoops, APoolRunsAsManyThreadsAsItsSizeAndNoMore) {
       const int now = ++inside;
       for (int seen = most; seen < now && !most.compare_exchange_weak(seen, now);) {
       }
-      if (i < kSize) all_in.arrive_and_wait();  // ends only if three run at once
+      if (i < kSize) {
+        all_in.arrive_and_wait();  // ends only if three run at once
+        release.wait();            // and a fourth thread would now get its chance
+      }
       --inside;
     });
   }
+  all_in.wait();
+  release.count_down();
   loops.stop();
   EXPECT_EQ(most, kSize);
 }

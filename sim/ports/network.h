@@ -1,4 +1,4 @@
-// SimNetwork: the wires between the nodes of a world. Everything is drawn from the world's seed: each message is late by
+// SimNetwork: wires between the nodes of a world. Everything is drawn from the world's seed: each message is late by
 // a time of its own (so messages overtake each other), may be lost, and a request without a body may arrive twice.
 //
 //   SimNetwork network(world, {.drop_per_mille = 10});

@@ -116,6 +116,13 @@ TEST_F(NetworkTest, ACutDuringTheCallLosesTheAnswer) {
   EXPECT_EQ(served["a"], 1);
 }
 
+TEST_F(NetworkTest, AnAnswerOnItsWayIsLostWhenTheLinkIsCut) {
+  network.set({.min_delay = 10ms, .max_delay = 10ms});
+  executor_one.start_timer(15ms, [this] { network.isolate(io::NodeId("one")); });
+  EXPECT_EQ(outcome("a"), "ambiguous");
+  EXPECT_EQ(served["a"], 1);
+}
+
 TEST_F(NetworkTest, ABodyEndsWithAnErrorWhenTheLinkIsCut) {
   const auto answer = call({"echo", "hello", std::make_shared<StringSource>("bytes")});
   ASSERT_TRUE(answer);
