@@ -1,4 +1,4 @@
-// Metrics: counters, gauges and histograms, and their Prometheus text form. Owned by the node or server; nothing global.
+// Metrics: counters, gauges and histograms, and their Prometheus text form. Owned by the server; nothing global.
 //
 // Names and labels are zot's where zot has them (zot_...), else hansa_.... On the hot path keep the small handles that
 // the constructors return: adding to one is an atomic operation, looking one up takes a lock. Thread-safe throughout.

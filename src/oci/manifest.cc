@@ -67,12 +67,29 @@ Result<std::string> text_of(const object& from, std::string_view key, std::strin
   return std::string(text);
 }
 
+// type/subtype, each a restricted name of RFC 6838, 4.2, as the image-spec demands. Media types of descriptors come
+// back as Content-Type of blobs, so nothing else may get in.
+bool is_media_type(std::string_view text) {
+  constexpr std::size_t max_name = 127;
+  const auto is_name = [](std::string_view name) {
+    const auto is_alnum = [](char c) {
+      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    };
+    constexpr std::string_view signs = "!#$&-^_.+";
+    const auto fits = [&](char c) { return is_alnum(c) || signs.find(c) != std::string_view::npos; };
+    return !name.empty() && name.size() <= max_name && is_alnum(name.front()) && std::ranges::all_of(name, fits);
+  };
+  const std::size_t slash = text.find('/');
+  return slash != std::string_view::npos && is_name(text.substr(0, slash)) && is_name(text.substr(slash + 1));
+}
+
 Result<Descriptor> descriptor_of(const element& value, const std::string& where) {
   object members;
   if (value.get(members) != simdjson::SUCCESS) return refuse(where + " must be an object (a descriptor)");
   Descriptor descriptor;
   HANSA_TRY(descriptor.media_type, text_of(members, "mediaType", where + "."));
   if (descriptor.media_type.empty()) return refuse(where + ".mediaType is missing");
+  if (!is_media_type(descriptor.media_type)) return refuse(where + ".mediaType is not of the form type/subtype");
   HANSA_TRY(const std::string digest, text_of(members, "digest", where + "."));
   if (digest.empty()) return refuse(where + ".digest is missing");
   auto parsed = Digest::parse(digest);
@@ -167,6 +184,9 @@ Result<Manifest> fill(ManifestKind kind, std::string_view type, const object& bo
   if (oci) {
     // Docker's types know neither of these; there they are unknown fields.
     HANSA_TRY(manifest.artifact_type, text_of(body, "artifactType", ""));
+    if (!manifest.artifact_type.empty() && !is_media_type(manifest.artifact_type)) {
+      return refuse("artifactType is not of the form type/subtype");
+    }
     if (const auto subject = find(body, "subject")) {
       HANSA_TRY(manifest.subject, descriptor_of(*subject, "subject"));
     }

@@ -133,16 +133,28 @@ TEST(Manifest, RefusesMissingAndMalformedFields) {
     return image(R"("config":)" + config + R"(,"layers":[)" + text + "]");
   };
   expect_refused(layers(R"({"digest":")" + hex_a + R"(","size":1})"), "mediaType is missing");
-  expect_refused(layers(R"({"mediaType":"t","size":1})"), "digest is missing");
-  expect_refused(layers(R"({"mediaType":"t","digest":"sha256:x","size":1})"), "digest");
-  expect_refused(layers(R"({"mediaType":"t","digest":")" + hex_a + R"("})"), "size is missing");
-  expect_refused(layers(R"({"mediaType":"t","digest":")" + hex_a + R"(","size":-1})"), "size");
-  expect_refused(layers(R"({"mediaType":"t","digest":")" + hex_a + R"(","size":1.5})"), "size");
+  expect_refused(layers(R"({"mediaType":"a/t","size":1})"), "digest is missing");
+  expect_refused(layers(R"({"mediaType":"a/t","digest":"sha256:x","size":1})"), "digest");
+  expect_refused(layers(R"({"mediaType":"a/t","digest":")" + hex_a + R"("})"), "size is missing");
+  expect_refused(layers(R"({"mediaType":"a/t","digest":")" + hex_a + R"(","size":-1})"), "size");
+  expect_refused(layers(R"({"mediaType":"a/t","digest":")" + hex_a + R"(","size":1.5})"), "size");
   const std::string rest = R"("config":)" + config + R"(,"layers":[],)";
   expect_refused(image(rest + R"("annotations":{"k":1})"), "annotations");
   expect_refused(image(rest + R"("annotations":[])"), "annotations");
   expect_refused(image(rest + R"("artifactType":1)"), "artifactType");
   expect_refused(image(rest + R"("subject":{"digest":"x"})"), "subject");
+}
+
+TEST(Manifest, MediaTypesAreOfTheirGrammarSinceTheyBecomeHeaders) {
+  const auto with_layer = [](const std::string& type) {
+    return image(R"("config":)" + config + R"(,"layers":[)" + descriptor(type, hex_b) + "]");
+  };
+  EXPECT_TRUE(parse(with_layer("application/vnd.x.y-z_1+json")));
+  for (const std::string bad : {"t", "a/", "/b", "a/b/c", "a/b; c=d", "a /b", R"(a/b\r\nSet-Cookie: x)", "a/\u00e4"}) {
+    expect_refused(with_layer(bad), "mediaType");
+  }
+  expect_refused(with_layer("a/" + std::string(128, 'b')), "mediaType");
+  expect_refused(image(R"("artifactType":"no","config":)" + config + R"(,"layers":[])"), "artifactType");
 }
 
 TEST(Manifest, RefusesABodyThatIsImageAndIndexAtOnce) {

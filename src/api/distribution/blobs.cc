@@ -70,7 +70,7 @@ http::Ranges ranges_of(const http::Headers& headers, const registry::BlobHead& h
   return ranges;
 }
 
-// multipart/byteranges (RFC 9110, 14.6). No blob can hold the boundary but by chance: it is part of the blob's own hash.
+// multipart/byteranges (RFC 9110, 14.6). No blob holds the boundary but by chance: it is part of the blob's own hash.
 http::Response multipart(http::Response response, const registry::BlobContent& content,
                          const std::vector<http::ByteRange>& list) {
   const std::string boundary = content.head.digest.hex().substr(0, 40);
