@@ -9,7 +9,6 @@ namespace hansa::blob::disk {
 namespace {
 
 constexpr std::string_view put_prefix = "put_";  // staged names of put(); not sessions
-constexpr std::size_t rehash_step = MiB;
 
 Error no_blob(const oci::Digest& digest) {
   return make_error(ErrorCode::not_found, Subject::blob, "no file of " + digest.text() + " is here");
@@ -24,16 +23,11 @@ class Reader final : public BlobReader {
   }
   io::Task<Result<void>> verify(std::uint64_t offset, std::uint64_t length) override {
     if (is_verified(offset, length)) co_return Result<void>{};
-    auto work = [this, offset, length] { return store_.verify_now(blob_, offset, length); };
+    auto work = [this, offset, length] { return store_.verify_now(*blob_, offset, length); };
     co_return co_await io::blocking(io::Pool::disk, std::move(work));
   }
   io::Task<Result<std::size_t>> read(std::uint64_t offset, Bytes out) override {
-    auto work = [this, offset, out]() -> Result<std::size_t> {
-      if (offset >= blob_->size()) return std::size_t{0};
-      const std::size_t length = std::min<std::uint64_t>(out.size(), blob_->size() - offset);
-      HANSA_CHECK(store_.verify_now(blob_, offset, length));
-      return blob_->file().read(offset, out.first(length));
-    };
+    auto work = [this, offset, out] { return store_.read_now(*blob_, offset, out); };
     co_return co_await io::blocking(io::Pool::disk, std::move(work));
   }
   int descriptor() const override { return blob_->file().descriptor(); }
@@ -47,6 +41,7 @@ class Reader final : public BlobReader {
 
 Result<std::unique_ptr<DiskBlobStore>> DiskBlobStore::open(io::Disk& disk, io::Clock& clock, io::Random& random,
                                                            Logger& log, DiskStoreOptions options) {
+  HANSA_ASSERT(options.current_tick != nullptr, "receipts need the tick of the node's view");
   auto store = std::make_unique<Store>(disk, clock, random, log, std::move(options));
   HANSA_CHECK(store->prepare());
   return std::unique_ptr<DiskBlobStore>(std::move(store));
@@ -54,13 +49,17 @@ Result<std::unique_ptr<DiskBlobStore>> DiskBlobStore::open(io::Disk& disk, io::C
 
 Result<void> Store::prepare() {
   for (const auto& folder :
-       {layout_.algorithm_folder(oci::Algorithm::sha256), layout_.staging(), layout_.trash(), layout_.quarantine()}) {
+       {layout_.algorithm_folder(oci::Algorithm::sha256), layout_.algorithm_folder(oci::Algorithm::sha384),
+        layout_.algorithm_folder(oci::Algorithm::sha512), layout_.staging(), layout_.trash(), layout_.quarantine()}) {
     HANSA_CHECK(disk_.make_directories(folder));
   }
+  // A process that was killed may have made them and not synced them.
+  HANSA_CHECK(disk_.sync_directory(options_.root));
+  HANSA_CHECK(disk_.sync_directory(layout_.blobs()));
   HANSA_TRY(const auto entries, disk_.list(layout_.staging()));
   for (const auto& entry : entries) {
     // Sidecars and small puts that a crash interrupted; sessions stay.
-    if (!entry.name.starts_with(put_prefix) && !entry.name.ends_with(".crc")) continue;
+    if (!entry.name.starts_with(put_prefix) && is_staging_id(entry.name)) continue;
     HANSA_CHECK(disk_.remove(layout_.staged(entry.name)));
   }
   return {};
@@ -89,61 +88,66 @@ io::Task<Result<std::shared_ptr<BlobReader>>> Store::open(oci::Digest digest) {
 }
 
 Result<std::shared_ptr<OpenBlob>> Store::open_now(const oci::Digest& digest) {
-  const std::lock_guard guard(lock_of(digest));
+  auto opened = [&] {
+    const std::lock_guard guard(lock_of(digest));
+    return open_locked(digest);
+  }();
+  if (!opened && opened.error().code == ErrorCode::corrupt && options_.on_corrupt) options_.on_corrupt(digest);
+  return opened;
+}
+
+Result<std::shared_ptr<OpenBlob>> Store::open_locked(const oci::Digest& digest) {
   if (auto known = open_blobs_.find(digest)) return known;  // someone else was faster
   auto file = disk_.open(layout_.file(digest), io::OpenMode::read);
   if (!file && file.error().code == ErrorCode::not_found) return no_blob(digest);
   if (!file) return file.error();
   HANSA_TRY(const auto size, (*file)->size());
-  std::optional<ChunkSums> sums;
-  if (auto sidecar = disk_.open(layout_.sidecar(digest), io::OpenMode::read)) {
-    HANSA_TRY(const auto length, (*sidecar)->size());
-    const std::uint64_t sound = encode_sidecar(0, {}).size() + chunk_count(size) * sizeof(std::uint32_t);
-    if (length == sound) {
-      std::vector<std::byte> bytes(length);
-      HANSA_TRY(const auto got, (*sidecar)->read(0, bytes));
-      sums = decode_sidecar(Bytes(bytes).first(got), size);
-    }
-  }
-  if (!sums) return rebuild_sidecar(digest, std::move(*file), size);
+  auto sums = read_sidecar(digest, size);
+  if (!sums) return rebuild_locked(digest, std::move(*file));
   auto blob = std::make_shared<OpenBlob>(digest, std::move(*file), size, std::move(*sums));
   open_blobs_.insert(blob);
   return blob;
 }
 
-// No sound sidecar: the bytes are believed only after they were hashed whole. The digest's lock is held.
-Result<std::shared_ptr<OpenBlob>> Store::rebuild_sidecar(const oci::Digest& digest, std::unique_ptr<io::File> file,
-                                                         std::uint64_t size) {
-  oci::Hasher hasher(digest.algorithm());
-  ChunkSummer summer;
-  std::vector<std::byte> buffer(rehash_step);
-  for (std::uint64_t at = 0; at < size;) {
-    HANSA_TRY(const auto got, file->read(at, buffer));
-    if (got == 0) break;
-    hasher.update(Bytes(buffer).first(got));
-    summer.update(Bytes(buffer).first(got));
-    at += got;
-  }
-  if (hasher.digest() != digest) {
-    quarantine_with_lock(digest);
-    if (options_.on_corrupt) options_.on_corrupt(digest);
+std::optional<ChunkSums> Store::read_sidecar(const oci::Digest& digest, std::uint64_t size) {
+  const auto file = disk_.open(layout_.sidecar(digest), io::OpenMode::read);
+  if (!file) return std::nullopt;
+  // One byte more than a sound one has, so that a longer file shows.
+  std::vector<std::byte> bytes(sidecar_size(size) + 1);
+  const auto got = (*file)->read(0, bytes);
+  if (!got) return std::nullopt;
+  return decode_sidecar(Bytes(bytes).first(*got), size);
+}
+
+// No sound sidecar: the bytes are believed only after they were hashed whole.
+Result<std::shared_ptr<OpenBlob>> Store::rebuild_locked(const oci::Digest& digest, std::unique_ptr<io::File> file) {
+  HANSA_TRY(auto hashed, hash_file(*file, digest));
+  if (!hashed.sound) {
+    HANSA_TRY(const bool moved, quarantine_locked(digest));
     return make_error(ErrorCode::corrupt, Subject::blob,
-                      "the stored bytes of " + digest.text() + " are damaged; push the blob again to heal it");
+                      "the stored bytes of " + digest.text() + " are damaged" + (moved ? " and were put away" : "") +
+                          "; push the blob again to heal it");
   }
-  if (auto written = write_sidecar(layout_.sidecar(digest), size, summer.sums()); !written) {
+  if (auto written = write_sidecar(layout_.sidecar(digest), hashed.size, hashed.sums); !written) {
     log_.warn("cannot write the checksums of a blob", {{"digest", digest.text()}, {"error", written.error().message}});
   }
-  auto blob = std::make_shared<OpenBlob>(digest, std::move(file), size, summer.sums());
-  blob->mark_verified(clock_.monotonic());
+  auto blob = std::make_shared<OpenBlob>(digest, std::move(file), hashed.size, std::move(hashed.sums));
+  blob->mark_verified(clock_.boot());
   open_blobs_.insert(blob);
   return blob;
 }
 
-Result<void> Store::verify_now(const std::shared_ptr<OpenBlob>& blob, std::uint64_t offset, std::uint64_t length) {
-  auto verified = blob->verify(offset, length, clock_.monotonic(), options_.verify_every);
-  // A read of a failed sector is damage too, but the file may be sound: it stays, and the request fails.
-  if (!verified && verified.error().code == ErrorCode::corrupt) quarantine(blob->digest());
+// A read that failed is no damage: the file may be sound, so it stays, and the request fails.
+Result<void> Store::verify_now(OpenBlob& blob, std::uint64_t offset, std::uint64_t length) {
+  auto verified = blob.verify(offset, length, clock_.boot(), options_.verify_every);
+  if (!verified && verified.error().code == ErrorCode::corrupt) look_into_damage(blob.digest());
   return verified;
+}
+
+Result<std::size_t> Store::read_now(OpenBlob& blob, std::uint64_t offset, Bytes out) {
+  auto got = blob.read(offset, out, clock_.boot(), options_.verify_every);
+  if (!got && got.error().code == ErrorCode::corrupt) look_into_damage(blob.digest());
+  return got;
 }
 
 // ---- staging ----------------------------------------------------------------------------------------------------
@@ -173,13 +177,17 @@ io::Task<Result<std::shared_ptr<StagedBlob>>> Store::reopen_staged(std::string i
 }
 
 io::Task<Result<void>> Store::discard_staged(std::string id) {
-  auto work = [this, &id]() -> Result<void> {
-    if (!is_staging_id(id)) return {};
-    auto removed = disk_.remove(layout_.staged(id));
-    if (!removed && removed.error().code != ErrorCode::not_found) return removed.error();
-    return {};
-  };
+  auto work = [this, &id] { return discard_now(id); };
   co_return co_await io::blocking(io::Pool::disk, std::move(work));
+}
+
+Result<void> Store::discard_now(const std::string& id) {
+  if (!is_staging_id(id)) return {};
+  for (const auto& path : {layout_.staged_sidecar(id), layout_.staged(id)}) {
+    auto removed = disk_.remove(path);
+    if (!removed && removed.error().code != ErrorCode::not_found) return removed.error();
+  }
+  return {};
 }
 
 io::Task<Result<std::vector<std::string>>> Store::list_staged() {
@@ -197,20 +205,26 @@ io::Task<Result<std::vector<std::string>>> Store::list_staged() {
 // ---- making durable ---------------------------------------------------------------------------------------------
 
 io::Task<Result<Receipt>> Store::finish(std::shared_ptr<StagedBlob> staged, oci::Digest expected) {
-  auto work = [this, &staged, &expected] { return finish_now(static_cast<DiskStaged&>(*staged), expected); };
+  auto& file = static_cast<DiskStaged&>(*staged);
+  oci::Digest actual;
+  if (file.algorithm() == expected.algorithm()) {
+    actual = file.digest();
+  } else {
+    // Reads the whole file: not on the few threads that wait for fsyncs.
+    auto read = [this, &file, &expected] { return digest_of(file, expected.algorithm()); };
+    HANSA_CO_TRY(actual, co_await io::blocking(io::Pool::disk, std::move(read)));
+  }
+  if (actual != expected) {
+    co_return make_error(ErrorCode::invalid, Subject::digest,
+                         "the uploaded bytes have the digest " + actual.text() + ", not " + expected.text());
+  }
+  auto work = [this, &file, &expected] { return install(file, expected); };
   co_return co_await io::blocking(io::Pool::sync, std::move(work));
 }
 
-Result<Receipt> Store::finish_now(DiskStaged& staged, const oci::Digest& expected) {
-  oci::Digest actual = staged.digest();
-  if (expected.algorithm() != staged.algorithm()) {
-    HANSA_TRY(actual, staged.digest_by(expected.algorithm()));
-  }
-  if (actual != expected) {
-    return make_error(ErrorCode::invalid, Subject::digest,
-                      "the uploaded bytes have the digest " + actual.text() + ", not " + expected.text());
-  }
-  return install(staged, expected);
+Result<oci::Digest> Store::digest_of(DiskStaged& staged, oci::Algorithm algorithm) {
+  HANSA_CHECK(staged.settle());
+  return staged.digest_by(algorithm);
 }
 
 io::Task<Result<Receipt>> Store::put(oci::Digest digest, std::string content) {
@@ -219,30 +233,44 @@ io::Task<Result<Receipt>> Store::put(oci::Digest digest, std::string content) {
 }
 
 Result<Receipt> Store::put_now(const oci::Digest& digest, const std::string& content) {
+  const oci::Digest actual = oci::Digest::compute(digest.algorithm(), as_bytes(content));
+  if (actual != digest) {
+    return make_error(ErrorCode::invalid, Subject::digest,
+                      "the content has the digest " + actual.text() + ", not " + digest.text());
+  }
   const std::string id = std::string(put_prefix) + random_.hex(16);
   HANSA_TRY(auto file, disk_.open(layout_.staged(id), io::OpenMode::create_new));
   DiskStaged staged(id, layout_.staged(id), std::move(file), digest.algorithm());
   auto done = staged.append_now(as_bytes(content));
-  Result<Receipt> receipt = done ? finish_now(staged, digest) : Result<Receipt>(done.error());
+  Result<Receipt> receipt = done ? install(staged, digest) : Result<Receipt>(done.error());
   if (!receipt) {
-    // Whatever is left of it; an interrupted put is cleaned up at the next start otherwise.
-    for (const std::string& path : {staged.path(), staged.path() + ".crc"}) {
-      auto removed = disk_.remove(path);
-      if (!removed) log_.debug("cleaning up after a failed put", {{"error", removed.error().message}});
+    if (auto discarded = discard_now(id); !discarded) {  // removed at the next start
+      log_.warn("cannot remove what a failed write left", {{"error", discarded.error().message}});
     }
   }
   return receipt;
 }
 
 io::Task<Result<Receipt>> Store::renew_receipt(oci::Digest digest) {
-  auto work = [this, digest]() -> Result<Receipt> {
-    const std::lock_guard guard(lock_of(digest));
-    auto info = disk_.info(layout_.file(digest));
-    if (!info && info.error().code == ErrorCode::not_found) return no_blob(digest);
-    if (!info) return info.error();
-    return receipt_for(digest);
-  };
-  co_return co_await io::blocking(io::Pool::disk, std::move(work));
+  auto work = [this, digest] { return renew_now(digest); };
+  co_return co_await io::blocking(io::Pool::sync, std::move(work));
+}
+
+Result<Receipt> Store::renew_now(const oci::Digest& digest) {
+  const std::lock_guard guard(lock_of(digest));
+  auto info = disk_.info(layout_.file(digest));
+  if (!info && info.error().code == ErrorCode::not_found) return no_blob(digest);
+  if (!info) return info.error();
+  // The file was fsynced before it got this name, but a process that was killed may not have synced the name.
+  HANSA_CHECK(make_folder(digest));
+  {
+    const std::lock_guard inner(mutex_);
+    if (undurable_.contains(digest)) {
+      return make_error(ErrorCode::io, Subject::blob,
+                        "the name of " + digest.text() + " could not be made durable; push the blob again");
+    }
+  }
+  return receipt_locked(digest);
 }
 
 }  // namespace hansa::blob::disk

@@ -1,8 +1,15 @@
-// How a name appears and disappears under blobs/.
+// How a name appears under blobs/ and how it goes when something is wrong.
 #include "blob/disk/store_impl.h"
 
 namespace hansa::blob::disk {
+namespace {
 
+// Sums of a smaller blob are not fsynced: after a power cut it is hashed again in less time than an fsync takes.
+constexpr std::uint64_t synced_sidecar_from = MiB;
+
+}  // namespace
+
+// Makes the digest's folder durable, once per process: also one that a killed process made, and the names in it.
 Result<void> Store::make_folder(const oci::Digest& digest) {
   const std::string folder = layout_.folder(digest);
   {
@@ -10,56 +17,102 @@ Result<void> Store::make_folder(const oci::Digest& digest) {
     if (folders_.contains(folder)) return {};
   }
   HANSA_CHECK(disk_.make_directories(folder));
+  HANSA_CHECK(disk_.sync_directory(layout_.algorithm_folder(digest.algorithm())));
+  HANSA_CHECK(disk_.sync_directory(folder));
   const std::lock_guard guard(mutex_);
   folders_.insert(folder);
   return {};
 }
 
-// Not fsynced: a sidecar that a crash takes or tears is made anew (sidecar.h).
 Result<void> Store::write_sidecar(const std::string& path, std::uint64_t size, const ChunkSums& sums) {
   HANSA_TRY(auto file, disk_.open(path, io::OpenMode::create));
   HANSA_CHECK(file->truncate(0));
-  return file->write(0, as_bytes(encode_sidecar(size, sums)));
+  HANSA_CHECK(file->write(0, as_bytes(encode_sidecar(size, sums))));
+  if (size < synced_sidecar_from) return {};
+  return file->sync();
 }
 
 // A file whose fsync failed holds anything from now on, whatever a later fsync says (P1).
 void Store::give_up_staged(DiskStaged& staged, const oci::Digest& digest) {
+  const auto closed = staged.take_file();
   const std::string to = layout_.quarantined(digest, "unsynced-" + random_.hex(4));
-  auto moved = disk_.rename(staged.path(), to);
-  log_.error("an fsync failed; the file is quarantined",
+  const auto moved = disk_.rename(staged.path(), to);
+  log_.error("an fsync failed; the file is given up",
              {{"digest", digest.text()}, {"path", moved ? to : staged.path()}});
-  if (!moved) {
-    auto removed = disk_.remove(staged.path());
-    if (!removed) log_.warn("cannot remove it either", {{"error", removed.error().message}});
+  if (moved) return;
+  if (auto removed = disk_.remove(staged.path()); !removed) {
+    log_.error("cannot remove it either", {{"path", staged.path()}, {"error", removed.error().message}});
   }
+}
+
+Result<void> Store::sync_staged(DiskStaged& staged, const oci::Digest& digest, const ChunkSums& sums) {
+  HANSA_CHECK(write_sidecar(layout_.staged_sidecar(staged.id()), staged.size(), sums));
+  auto synced = staged.file().sync();
+  if (synced) return {};
+  give_up_staged(staged, digest);
+  return std::move(synced).error().with_context("the blob could not be made durable");
 }
 
 Result<Receipt> Store::install(DiskStaged& staged, const oci::Digest& digest) {
-  HANSA_CHECK(make_folder(digest));
-  const std::string sidecar = staged.path() + ".crc";
+  HANSA_CHECK(staged.settle());
   const ChunkSums sums = staged.sums();
-  HANSA_CHECK(write_sidecar(sidecar, staged.size(), sums));
-  if (auto synced = staged.file().sync(); !synced) {
-    give_up_staged(staged, digest);
-    return std::move(synced).error().with_context("the blob could not be made durable");
+  HANSA_CHECK(make_folder(digest));
+  auto synced = sync_staged(staged, digest, sums);
+  Result<Receipt> receipt = synced ? install_locked(staged, digest, sums) : Result<Receipt>(synced.error());
+  if (!receipt) {
+    // Gives its space back; the sums themselves are in memory.
+    auto removed = disk_.remove(layout_.staged_sidecar(staged.id()));
+    if (!removed && removed.error().code != ErrorCode::not_found) {
+      log_.warn("cannot remove what a failed write left", {{"error", removed.error().message}});
+    }
   }
-  const std::lock_guard guard(lock_of(digest));
-  // The sidecar first: at no time does a name stand beside the sums of other bytes, since the bytes are those of the
-  // digest either way. What lay there before may be rotten; it is replaced, never kept.
-  HANSA_CHECK(disk_.rename(sidecar, layout_.sidecar(digest)));
-  HANSA_CHECK(disk_.rename(staged.path(), layout_.file(digest)));
-  if (auto synced = disk_.sync_directory(layout_.folder(digest)); !synced) {
-    open_blobs_.drop(digest);
-    return std::move(synced).error().with_context("the blob's name could not be made durable");
-  }
-  const std::uint64_t size = staged.size();
-  auto blob = std::make_shared<OpenBlob>(digest, staged.take_file(), size, sums);
-  blob->mark_verified(clock_.monotonic());
-  open_blobs_.insert(std::move(blob));
-  return receipt_for(digest);
+  return receipt;
 }
 
-Receipt Store::receipt_for(const oci::Digest& digest) {
+Result<Receipt> Store::install_locked(DiskStaged& staged, const oci::Digest& digest, const ChunkSums& sums) {
+  const std::lock_guard guard(lock_of(digest));
+  const bool named_before = disk_.info(layout_.file(digest)).has_value();
+  // Over whatever was there: it may be rotten. Until here the upload is as it was and may be tried again.
+  HANSA_CHECK(disk_.rename(staged.path(), layout_.file(digest)));
+  const std::uint64_t size = staged.size();
+  auto file = staged.take_file();
+  open_blobs_.drop(digest);
+  // Without them the next open() hashes the file; those that lie there already are of the same bytes.
+  if (auto sidecar = disk_.rename(layout_.staged_sidecar(staged.id()), layout_.sidecar(digest)); !sidecar) {
+    log_.warn("the checksums of a blob were not kept", {{"digest", digest.text()}, {"error", sidecar.error().message}});
+  }
+  if (auto synced = disk_.sync_directory(layout_.folder(digest)); !synced) {
+    give_up_name_locked(digest, named_before);
+    return std::move(synced).error().with_context("the blob's name could not be made durable");
+  }
+  auto blob = std::make_shared<OpenBlob>(digest, std::move(file), size, sums);
+  blob->mark_verified(clock_.boot());
+  open_blobs_.insert(std::move(blob));
+  {
+    const std::lock_guard inner(mutex_);
+    undurable_.erase(digest);
+  }
+  return receipt_locked(digest);
+}
+
+// The folder's fsync failed: the name may go at the next power cut, so nobody may count on it.
+void Store::give_up_name_locked(const oci::Digest& digest, bool named_before) {
+  {
+    const std::lock_guard guard(mutex_);
+    folders_.erase(layout_.folder(digest));
+  }
+  // A blob that had a durable name keeps one: whichever file a power cut leaves, its bytes are fsynced.
+  if (named_before) return;
+  const std::string to = layout_.quarantined(digest, "unsynced-" + random_.hex(4));
+  const auto moved = disk_.rename(layout_.file(digest), to);
+  log_.error("the fsync of a folder failed; the new blob is given up",
+             {{"digest", digest.text()}, {"path", moved ? to : layout_.file(digest)}});
+  if (moved) return;
+  const std::lock_guard guard(mutex_);
+  undurable_.insert(digest);
+}
+
+Receipt Store::receipt_locked(const oci::Digest& digest) {
   const TickNumber tick = options_.current_tick();
   const std::lock_guard guard(mutex_);
   if (tick > pruned_at_) {
@@ -71,42 +124,20 @@ Receipt Store::receipt_for(const oci::Digest& digest) {
   return Receipt{.node = options_.node, .disk = options_.disk, .tick = tick};
 }
 
-void Store::quarantine(const oci::Digest& digest) {
-  {
-    const std::lock_guard guard(lock_of(digest));
-    quarantine_with_lock(digest);
-  }
-  if (options_.on_corrupt) options_.on_corrupt(digest);
-}
-
-void Store::quarantine_with_lock(const oci::Digest& digest) {
+// Whether there was a file to move.
+Result<bool> Store::quarantine_locked(const oci::Digest& digest) {
   open_blobs_.drop(digest);
   const std::string to = layout_.quarantined(digest, random_.hex(4));
   auto moved = disk_.rename(layout_.file(digest), to);
-  log_.error("damaged blob moved to the quarantine",
-             {{"digest", digest.text()}, {"path", to}, {"moved", moved.has_value()}});
-  auto removed = disk_.remove(layout_.sidecar(digest));
-  auto synced = disk_.sync_directory(layout_.folder(digest));
-  if (!synced) log_.warn("after a quarantine", {{"error", synced.error().message}, {"sidecar", removed.has_value()}});
-}
-
-Result<bool> Store::sweep_now(const oci::Digest& digest, const std::function<bool()>& unnamed) {
-  const std::lock_guard guard(lock_of(digest));
-  const TickNumber tick = options_.current_tick();
-  {
-    const std::lock_guard inner(mutex_);
-    const auto receipt = receipts_.find(digest);
-    if (receipt != receipts_.end() && receipt->second + 2 > tick) return false;
+  if (!moved && moved.error().code == ErrorCode::not_found) return false;
+  if (!moved) return std::move(moved).error().with_context("a damaged blob could not be put away");
+  log_.error("a damaged blob was moved to the quarantine", {{"digest", digest.text()}, {"path", to}});
+  // Without a blob its sums are only litter, and a name that comes back after a power cut is found damaged again.
+  const auto removed = disk_.remove(layout_.sidecar(digest));
+  const auto synced = disk_.sync_directory(layout_.folder(digest));
+  if (!removed || !synced) {
+    log_.warn("after a quarantine", {{"sums removed", removed.has_value()}, {"folder synced", synced.has_value()}});
   }
-  if (started_at_ + 2 > tick) return false;
-  // Looks at a view that stands at `tick` or later, so that it shows every commit that a receipt could have led to (H1).
-  if (!unnamed()) return false;
-  HANSA_CHECK(disk_.rename(layout_.file(digest), layout_.trashed(digest, tick)));
-  open_blobs_.drop(digest);
-  auto removed = disk_.remove(layout_.sidecar(digest));
-  if (!removed && removed.error().code != ErrorCode::not_found) return removed.error();
-  HANSA_CHECK(disk_.sync_directory(layout_.trash()));
-  HANSA_CHECK(disk_.sync_directory(layout_.folder(digest)));
   return true;
 }
 

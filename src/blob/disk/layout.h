@@ -23,6 +23,8 @@ class Layout {
   std::string file(const oci::Digest& digest) const;
   std::string sidecar(const oci::Digest& digest) const { return file(digest) + ".crc"; }
   std::string staged(std::string_view id) const { return staging() + "/" + std::string(id); }
+  // Sums of a staged file until it has a name.
+  std::string staged_sidecar(std::string_view id) const { return staged(id) + ".crc"; }
   // trash/<tick>-<algorithm>-<hex>
   std::string trashed(const oci::Digest& digest, std::uint64_t tick) const;
   std::string quarantined(const oci::Digest& digest, std::string_view nonce) const;

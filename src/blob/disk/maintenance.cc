@@ -6,7 +6,6 @@
 
 namespace hansa::blob::disk {
 namespace {
-constexpr std::size_t scrub_step = MiB;
 constexpr std::array all_algorithms = {oci::Algorithm::sha256, oci::Algorithm::sha384, oci::Algorithm::sha512};
 }  // namespace
 
@@ -19,12 +18,10 @@ Result<std::vector<StoredBlob>> Store::list_now(const std::optional<oci::Digest>
   std::vector<StoredBlob> found;
   for (const auto algorithm : all_algorithms) {
     if (after && algorithm < after->algorithm()) continue;
-    auto folders = disk_.list(layout_.algorithm_folder(algorithm));
-    if (!folders && folders.error().code == ErrorCode::not_found) continue;
-    if (!folders) return folders.error();
+    HANSA_TRY(const auto folders, disk_.list(layout_.algorithm_folder(algorithm)));
     const bool inside = after && after->algorithm() == algorithm;
     const std::string first = inside ? after->hex().substr(0, 2) : "";
-    for (const auto& folder : *folders) {
+    for (const auto& folder : folders) {
       if (!folder.directory || folder.name < first) continue;
       HANSA_CHECK(list_folder(algorithm, folder.name, after, limit, found));
       if (found.size() >= limit) return found;
@@ -41,8 +38,9 @@ Result<void> Store::list_folder(oci::Algorithm algorithm, const std::string& fol
   for (const auto& entry : entries) {
     if (out.size() >= limit) return {};
     auto digest = oci::Digest::parse(std::string(oci::to_string(algorithm)) + ":" + entry.name);
-    if (!digest || (after && *digest <= *after)) continue;  // sidecars do not parse
+    if (!digest || !entry.name.starts_with(folder) || (after && *digest <= *after)) continue;  // sidecars do not parse
     auto info = disk_.info(path + "/" + entry.name);
+    if (!info && info.error().code != ErrorCode::not_found) return info.error();
     if (info) out.push_back({.digest = *digest, .size = info->size});
   }
   return {};
@@ -81,33 +79,95 @@ Result<void> Store::scrub_now(const oci::Digest& digest) {
   // Swept meanwhile: nothing to check.
   if (!opened && opened.error().code == ErrorCode::not_found) return {};
   if (!opened) return opened.error();
-  HANSA_TRY(const auto size, (*opened)->size());
+  HANSA_TRY(const auto hashed, hash_file(**opened, digest));  // without the lock: it takes long
+  if (hashed.sound) {
+    const std::lock_guard guard(lock_of(digest));
+    if (!disk_.info(layout_.file(digest))) return {};
+    return mend_sidecar_locked(digest, hashed);
+  }
+  bool damaged = false;
+  {
+    const std::lock_guard guard(lock_of(digest));
+    HANSA_TRY(damaged, put_away_if_damaged_locked(digest));
+  }
+  if (!damaged) return {};  // healed by a push in the meantime
+  if (options_.on_corrupt) options_.on_corrupt(digest);
+  return make_error(ErrorCode::corrupt, Subject::blob,
+                    "the stored bytes of " + digest.text() + " are damaged; push the blob again to heal it");
+}
+
+Result<Store::Hashed> Store::hash_file(io::File& file, const oci::Digest& digest) {
+  Hashed hashed;
+  HANSA_TRY(const auto length, file.size());
   oci::Hasher hasher(digest.algorithm());
   ChunkSummer summer;
-  std::vector<std::byte> buffer(scrub_step);
-  for (std::uint64_t at = 0; at < size;) {
-    HANSA_TRY(const auto got, (*opened)->read(at, buffer));
-    if (got == 0) break;
-    hasher.update(Bytes(buffer).first(got));
-    summer.update(Bytes(buffer).first(got));
-    at += got;
+  HANSA_CHECK(read_all(file, length, [&](ConstBytes data) {
+    hasher.update(data);
+    summer.update(data);
+    hashed.size += data.size();
+  }));
+  hashed.sound = hasher.digest() == digest;
+  hashed.sums = summer.sums();
+  return hashed;
+}
+
+// A reader met damaged bytes.
+void Store::look_into_damage(const oci::Digest& digest) {
+  auto damaged = [&] {
+    const std::lock_guard guard(lock_of(digest));
+    return put_away_if_damaged_locked(digest);
+  }();
+  if (!damaged) {
+    log_.error("a damaged blob could not be put away", {{"digest", digest.text()}, {"error", damaged.error().message}});
+  } else if (*damaged && options_.on_corrupt) {
+    options_.on_corrupt(digest);
   }
-  if (hasher.digest() != digest) {
-    quarantine(digest);
-    return make_error(ErrorCode::corrupt, Subject::blob, "the stored bytes of " + digest.text() + " are damaged");
-  }
-  // Sound bytes; a damaged sidecar is made anew.
-  const std::lock_guard guard(lock_of(digest));
-  const std::string sound = encode_sidecar(size, summer.sums());
-  auto sidecar = disk_.open(layout_.sidecar(digest), io::OpenMode::read);
-  if (sidecar) {
-    std::vector<std::byte> bytes(sound.size() + 1);
-    HANSA_TRY(const auto got, (*sidecar)->read(0, bytes));
-    if (as_text(Bytes(bytes).first(got)) == sound) return {};
-  }
-  if (!disk_.info(layout_.file(digest))) return {};  // swept meanwhile
+}
+
+// Hashes what has the name now before it takes the name away: the damaged file may have been replaced by a sound one
+// since it was opened.
+Result<bool> Store::put_away_if_damaged_locked(const oci::Digest& digest) {
   open_blobs_.drop(digest);
-  return write_sidecar(layout_.sidecar(digest), size, summer.sums());
+  auto opened = disk_.open(layout_.file(digest), io::OpenMode::read);
+  if (!opened && opened.error().code == ErrorCode::not_found) return false;
+  if (!opened) return opened.error();
+  HANSA_TRY(const auto hashed, hash_file(**opened, digest));
+  if (!hashed.sound) return quarantine_locked(digest);
+  HANSA_CHECK(mend_sidecar_locked(digest, hashed));
+  return false;
+}
+
+// The bytes are sound, so sums that differ are not.
+Result<void> Store::mend_sidecar_locked(const oci::Digest& digest, const Hashed& hashed) {
+  if (read_sidecar(digest, hashed.size) == hashed.sums) return {};
+  log_.warn("the checksums of a blob were missing or damaged and are made anew", {{"digest", digest.text()}});
+  open_blobs_.drop(digest);
+  return write_sidecar(layout_.sidecar(digest), hashed.size, hashed.sums);
+}
+
+// ---- sweeping ---------------------------------------------------------------------------------------------------
+
+Result<bool> Store::sweep_now(const oci::Digest& digest, const std::function<bool()>& unnamed) {
+  const std::lock_guard guard(lock_of(digest));
+  const TickNumber tick = options_.current_tick();
+  if (started_at_ + 2 > tick) return false;
+  {
+    const std::lock_guard inner(mutex_);
+    const auto receipt = receipts_.find(digest);
+    if (receipt != receipts_.end() && receipt->second + 2 > tick) return false;
+  }
+  // Looks at a view that stands at `tick` or later, so that it shows every commit that a receipt could have led to (H1).
+  if (!unnamed()) return false;
+  const auto info = disk_.info(layout_.file(digest));
+  if (!info && info.error().code == ErrorCode::not_found) return false;
+  // The sums first: a blob without them is hashed when it is opened, sums without a blob would be litter.
+  const auto removed = disk_.remove(layout_.sidecar(digest));
+  if (!removed && removed.error().code != ErrorCode::not_found) return removed.error();
+  open_blobs_.drop(digest);
+  HANSA_CHECK(disk_.rename(layout_.file(digest), layout_.trashed(digest, tick)));
+  HANSA_CHECK(disk_.sync_directory(layout_.trash()));
+  HANSA_CHECK(disk_.sync_directory(layout_.folder(digest)));
+  return true;
 }
 
 }  // namespace hansa::blob::disk

@@ -26,15 +26,27 @@ class OpenBlob {
   std::uint64_t size() const { return size_; }
   std::size_t memory() const { return sums_.size() * (sizeof(std::uint32_t) + sizeof(std::atomic<std::uint32_t>)); }
 
-  // Whether every chunk of the range was checked within `every` before `now`.
-  bool is_verified(std::uint64_t offset, std::uint64_t length, io::MonotonicTime now, io::Duration every) const;
+  // Ranges are cut at the blob's end. Whether every chunk of the range was checked within `every` before `now`.
+  bool is_verified(std::uint64_t offset, std::uint64_t length, io::BootTime now, io::Duration every) const;
   // Reads and checks the chunks of the range that are not. corrupt(blob) for a sum that differs. Blocks.
-  Result<void> verify(std::uint64_t offset, std::uint64_t length, io::MonotonicTime now, io::Duration every);
+  Result<void> verify(std::uint64_t offset, std::uint64_t length, io::BootTime now, io::Duration every);
+  // Fills `out` from chunks that were checked within `every`, or checks the very bytes that it hands out. Fewer than
+  // out.size() only at the end; after an error `out` holds anything. corrupt(blob). Blocks.
+  Result<std::size_t> read(std::uint64_t offset, Bytes out, io::BootTime now, io::Duration every);
   // This process hashed the whole file just now.
-  void mark_verified(io::MonotonicTime now);
+  void mark_verified(io::BootTime now);
 
  private:
+  struct Chunks {
+    std::size_t first = 0;
+    std::size_t end = 0;
+  };
+  Chunks chunks_of(std::uint64_t offset, std::uint64_t length) const;
+  std::size_t length_of(std::size_t chunk) const;
   bool fresh(std::size_t chunk, std::uint32_t now, io::Duration every) const;
+  // Reads a whole chunk to the start of `buffer` and checks it.
+  Result<void> check(std::size_t chunk, Bytes buffer, std::uint32_t now);
+  Error damage() const;
 
   oci::Digest digest_;
   std::unique_ptr<io::File> file_;

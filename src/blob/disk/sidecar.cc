@@ -8,6 +8,8 @@
 namespace hansa::blob::disk {
 namespace {
 
+constexpr std::size_t read_step = MiB;
+
 // Little-endian, as every machine we run on. Changing it needs a new magic.
 struct Header {
   char magic[4] = {'H', 'C', 'R', '1'};
@@ -23,6 +25,10 @@ void append(std::string& out, const T& value) {
 
 }  // namespace
 
+std::size_t sidecar_size(std::uint64_t blob_size) {
+  return sizeof(Header) + (chunk_count(blob_size) + 1) * sizeof(std::uint32_t);
+}
+
 std::string encode_sidecar(std::uint64_t size, const ChunkSums& sums) {
   std::string out;
   Header header;
@@ -36,7 +42,7 @@ std::string encode_sidecar(std::uint64_t size, const ChunkSums& sums) {
 std::optional<ChunkSums> decode_sidecar(ConstBytes file, std::uint64_t size) {
   const std::size_t count = chunk_count(size);
   const std::size_t body = sizeof(Header) + count * sizeof(std::uint32_t);
-  if (file.size() != body + sizeof(std::uint32_t)) return std::nullopt;
+  if (file.size() != sidecar_size(size)) return std::nullopt;
   std::uint32_t own = 0;
   std::memcpy(&own, file.data() + body, sizeof own);
   if (own != crc32c(file.first(body))) return std::nullopt;
@@ -50,6 +56,18 @@ std::optional<ChunkSums> decode_sidecar(ConstBytes file, std::uint64_t size) {
   ChunkSums sums(count);
   std::memcpy(sums.data(), file.data() + sizeof header, count * sizeof(std::uint32_t));
   return sums;
+}
+
+Result<void> read_all(io::File& file, std::uint64_t length, const std::function<void(ConstBytes)>& use) {
+  std::vector<std::byte> buffer(std::min<std::uint64_t>(length, read_step));
+  for (std::uint64_t at = 0; at < length;) {
+    const std::size_t part = std::min<std::uint64_t>(buffer.size(), length - at);
+    HANSA_TRY(const auto got, file.read(at, Bytes(buffer).first(part)));
+    if (got == 0) break;
+    use(Bytes(buffer).first(got));
+    at += got;
+  }
+  return {};
 }
 
 void ChunkSummer::update(ConstBytes data) {

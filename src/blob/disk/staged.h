@@ -1,6 +1,7 @@
 // A staged blob: a file in staging/ with the hash and the chunk sums of what was appended so far. Private to the store.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -21,21 +22,24 @@ class DiskStaged final : public StagedBlob {
 
   const std::string& id() const { return id_; }
   const std::string& path() const { return path_; }
+  // REQUIRES: usable().
   io::File& file() { return *file_; }
+  // After finish(), or given up after a failed fsync, it takes no bytes and gives no blob any more.
+  bool usable() const { return file_ != nullptr; }
   std::unique_ptr<io::File> take_file() { return std::move(file_); }
   oci::Digest digest() const { return hasher_.digest(); }
   ChunkSums sums() const { return summer_.sums(); }
 
   // Blocking halves, for the pools.
   Result<void> append_now(ConstBytes data);
+  // The file ends where the appended bytes end, also after an append that failed. An error if it is not usable.
+  Result<void> settle();
   // Hashes what the file holds, from its start (H12).
   Result<void> rehash();
   // The digest of the file by another algorithm than the running one.
   Result<oci::Digest> digest_by(oci::Algorithm algorithm);
 
  private:
-  Result<void> read_all(const std::function<void(ConstBytes)>& use);
-
   std::string id_;
   std::string path_;
   std::unique_ptr<io::File> file_;
@@ -43,6 +47,7 @@ class DiskStaged final : public StagedBlob {
   ChunkSummer summer_;
   std::uint64_t size_ = 0;
   std::uint64_t flushed_ = 0;  // write-back was started up to here
+  bool has_tail_ = false;      // a failed append left bytes behind the end
 };
 
 }  // namespace hansa::blob::disk

@@ -4,8 +4,12 @@
 
 #include <array>
 #include <map>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
+#include <string>
+#include <vector>
 
 #include "blob/disk/disk_store.h"
 #include "blob/disk/layout.h"
@@ -43,33 +47,54 @@ class Store final : public DiskBlobStore {
   io::Task<Result<void>> scrub(oci::Digest digest) override;
 
   // For readers.
-  Result<void> verify_now(const std::shared_ptr<OpenBlob>& blob, std::uint64_t offset, std::uint64_t length);
+  Result<void> verify_now(OpenBlob& blob, std::uint64_t offset, std::uint64_t length);
+  Result<std::size_t> read_now(OpenBlob& blob, std::uint64_t offset, Bytes out);
   bool is_verified(const OpenBlob& blob, std::uint64_t offset, std::uint64_t length) const {
-    return blob.is_verified(offset, length, clock_.monotonic(), options_.verify_every);
+    return blob.is_verified(offset, length, clock_.boot(), options_.verify_every);
   }
 
  private:
+  // What hashing a whole file tells.
+  struct Hashed {
+    bool sound = false;
+    std::uint64_t size = 0;
+    ChunkSums sums;
+  };
+
   std::mutex& lock_of(const oci::Digest& digest) { return locks_[std::hash<oci::Digest>{}(digest) % locks_.size()]; }
 
-  // Blocking work, on a pool's thread.
+  // All of these are blocking work, on a pool's thread. "_locked": with the digest's lock held.
   Result<std::shared_ptr<OpenBlob>> open_now(const oci::Digest& digest);
-  Result<std::shared_ptr<OpenBlob>> rebuild_sidecar(const oci::Digest& digest, std::unique_ptr<io::File> file,
-                                                    std::uint64_t size);
-  Result<Receipt> finish_now(DiskStaged& staged, const oci::Digest& expected);
+  Result<std::shared_ptr<OpenBlob>> open_locked(const oci::Digest& digest);
+  std::optional<ChunkSums> read_sidecar(const oci::Digest& digest, std::uint64_t size);
+  Result<std::shared_ptr<OpenBlob>> rebuild_locked(const oci::Digest& digest, std::unique_ptr<io::File> file);
+  Result<oci::Digest> digest_of(DiskStaged& staged, oci::Algorithm algorithm);
   Result<Receipt> put_now(const oci::Digest& digest, const std::string& content);
+  Result<Receipt> renew_now(const oci::Digest& digest);
+  Result<void> discard_now(const std::string& id);
   Result<void> write_sidecar(const std::string& path, std::uint64_t size, const ChunkSums& sums);
+
+  // install.cc
   Result<void> make_folder(const oci::Digest& digest);
   Result<Receipt> install(DiskStaged& staged, const oci::Digest& digest);
-  Receipt receipt_for(const oci::Digest& digest);  // with the digest's lock held
-  void quarantine(const oci::Digest& digest);
-  void quarantine_with_lock(const oci::Digest& digest);
+  Result<void> sync_staged(DiskStaged& staged, const oci::Digest& digest, const ChunkSums& sums);
+  Result<Receipt> install_locked(DiskStaged& staged, const oci::Digest& digest, const ChunkSums& sums);
   void give_up_staged(DiskStaged& staged, const oci::Digest& digest);
+  void give_up_name_locked(const oci::Digest& digest, bool named_before);
+  Receipt receipt_locked(const oci::Digest& digest);
+  Result<bool> quarantine_locked(const oci::Digest& digest);
+
+  // maintenance.cc
+  Result<Hashed> hash_file(io::File& file, const oci::Digest& digest);
+  void look_into_damage(const oci::Digest& digest);
+  Result<bool> put_away_if_damaged_locked(const oci::Digest& digest);
+  Result<void> mend_sidecar_locked(const oci::Digest& digest, const Hashed& hashed);
+  Result<void> scrub_now(const oci::Digest& digest);
   Result<bool> sweep_now(const oci::Digest& digest, const std::function<bool()>& unnamed);
   Result<std::size_t> empty_trash_now();
   Result<std::vector<StoredBlob>> list_now(const std::optional<oci::Digest>& after, std::size_t limit);
   Result<void> list_folder(oci::Algorithm algorithm, const std::string& folder, const std::optional<oci::Digest>& after,
                            std::size_t limit, std::vector<StoredBlob>& out);
-  Result<void> scrub_now(const oci::Digest& digest);
 
   io::Disk& disk_;
   io::Clock& clock_;
@@ -82,8 +107,10 @@ class Store final : public DiskBlobStore {
 
   // Per-digest locks, striped; only inside blocking work.
   std::array<std::mutex, 64> locks_;
-  std::mutex mutex_;                            // of what follows
-  std::set<std::string> folders_;               // that exist durably
+  std::mutex mutex_;               // of what follows; taken after a digest's lock
+  std::set<std::string> folders_;  // that are durable with all names that stood in them before this process
+  // Names whose fsync failed and that could not be taken back: they give no receipts.
+  std::set<oci::Digest> undurable_;
   std::map<oci::Digest, TickNumber> receipts_;  // last receipt of each digest, of the last ticks only
   TickNumber pruned_at_ = 0;
 };
