@@ -1,0 +1,105 @@
+// hansa_sim: runs the push-pull workload on one node over many seeds. A failing seed prints the command that repeats it.
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+#include <string>
+
+#include "sim/push_pull.h"
+
+namespace {
+
+using hansa::sim::PushPull;
+using hansa::sim::PushPullOptions;
+using hansa::sim::SimNode;
+using hansa::sim::World;
+
+constexpr std::uint64_t repeat_every = 10;  // every tenth seed runs twice, and must give the same trace
+
+struct Outcome {
+  std::uint64_t trace = 0;
+  std::uint64_t events = 0;
+  std::uint64_t acknowledged = 0;
+  std::uint64_t crashes = 0;
+  hansa::io::Duration time{};
+  std::vector<std::string> violations;
+};
+
+Outcome run_seed(std::uint64_t seed, bool loud) {
+  World world({.seed = seed, .order = hansa::sim::Order::between_executors});
+  hansa::node::Options options;
+  options.root = "/data";
+  options.gc_delay = std::chrono::seconds(4);
+  options.gc_interval = std::chrono::seconds(2);
+  SimNode node(world, "node-1", options, loud);
+  Outcome outcome;
+  auto started = node.start();
+  if (!started) {
+    outcome.violations.push_back(hansa::describe(started.error()));
+    return outcome;
+  }
+  PushPull workload(world, node, PushPullOptions{});
+  workload.run_all();
+  if (node.running()) node.stop();
+  outcome.trace = world.trace();
+  outcome.events = world.events();
+  outcome.acknowledged = workload.acknowledged();
+  outcome.crashes = workload.crashes();
+  outcome.time = world.now();
+  outcome.violations = workload.violations();
+  return outcome;
+}
+
+bool report(std::uint64_t seed, const Outcome& outcome) {
+  for (const auto& text : outcome.violations) {
+    std::printf("seed %llu: %s\n", static_cast<unsigned long long>(seed), text.c_str());
+  }
+  if (outcome.violations.empty()) return true;
+  std::printf("  repeat with: ./dev sim --seeds 1 --from %llu --trace\n", static_cast<unsigned long long>(seed));
+  return false;
+}
+
+bool read_number(const char* text, std::uint64_t& out) {
+  return std::from_chars(text, text + std::strlen(text), out).ec == std::errc{};
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::uint64_t seeds = 100;
+  std::uint64_t from = 1;
+  bool trace = false;
+  for (int i = 1; i < argc; ++i) {
+    const std::string option = argv[i];
+    const bool takes_number = option == "--seeds" || option == "--from";
+    if (option == "--trace") {
+      trace = true;
+    } else if (!takes_number || i + 1 == argc || !read_number(argv[++i], option == "--seeds" ? seeds : from)) {
+      std::fprintf(stderr, "usage: hansa_sim [--seeds N] [--from S] [--trace]\n");
+      return 2;
+    }
+  }
+  std::uint64_t failed = 0;
+  Outcome total;
+  for (std::uint64_t seed = from; seed < from + seeds; ++seed) {
+    Outcome outcome = run_seed(seed, trace);
+    if (seed % repeat_every == 0 && run_seed(seed, false).trace != outcome.trace) {
+      outcome.violations.emplace_back("the same seed gave another trace");
+    }
+    if (!report(seed, outcome)) ++failed;
+    if (trace)
+      std::printf("seed %llu: trace %016llx\n", static_cast<unsigned long long>(seed),
+                  static_cast<unsigned long long>(outcome.trace));
+    total.events += outcome.events;
+    total.acknowledged += outcome.acknowledged;
+    total.crashes += outcome.crashes;
+    total.time += outcome.time;
+  }
+  const auto hours = std::chrono::duration_cast<std::chrono::minutes>(total.time).count();
+  std::printf(
+      "%llu seeds from %llu: %llu failed; %lld virtual minutes, %llu events, %llu acknowledged pushes, %llu crashes\n",
+      static_cast<unsigned long long>(seeds), static_cast<unsigned long long>(from),
+      static_cast<unsigned long long>(failed), static_cast<long long>(hours),
+      static_cast<unsigned long long>(total.events), static_cast<unsigned long long>(total.acknowledged),
+      static_cast<unsigned long long>(total.crashes));
+  return failed == 0 ? 0 : 1;
+}

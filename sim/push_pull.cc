@@ -1,0 +1,317 @@
+#include "sim/push_pull.h"
+
+#include <algorithm>
+
+#include "io/wait.h"
+
+namespace hansa::sim {
+namespace {
+
+constexpr io::Duration settle = std::chrono::seconds(60);  // many grace times and cycles
+constexpr std::size_t max_blob = 3000;                     // bytes
+
+oci::Digest sha256(const std::string& content) {
+  return oci::Digest::compute(oci::Algorithm::sha256, as_bytes(content));
+}
+
+std::string descriptor(std::string_view type, const std::string& content) {
+  return R"({"mediaType":")" + std::string(type) + R"(","digest":")" + sha256(content).text() + R"(","size":)" +
+         std::to_string(content.size()) + "}";
+}
+
+}  // namespace
+
+PushPull::PushPull(World& world, SimNode& node, PushPullOptions options)
+    : world_(world), node_(node), options_(options), random_(world.random("workload")) {
+  for (std::size_t i = 0; i < options_.clients; ++i) {
+    const std::string text = "team/app" + std::to_string(i);
+    clients_.emplace_back(i, *oci::RepositoryName::parse(text), world.seed());
+  }
+}
+
+auth::Access PushPull::access(const Client& client) const {
+  return {auth::Identity{.user = "client" + std::to_string(client.number), .groups = {}}, auth::allow_everything()};
+}
+
+void PushPull::violation(const Client& client, const std::string& what) {
+  violations_.push_back(client.repository.text() + ": " + what);
+  node_.log().error(violations_.back());
+  world_.note("violation");
+}
+
+PushPull::Image PushPull::make_image(Client& client) {
+  Image image;
+  std::string layers;
+  const std::string config = R"({"n":")" + client.random.hex(4) + R"("})";
+  image.blobs.emplace(sha256(config), config);
+  const std::size_t count = 1 + client.random.below(2);
+  for (std::size_t i = 0; i < count; ++i) {
+    // A small set of contents, so that layers are shared, deleted and pushed again.
+    const std::string layer(1 + client.random.below(6) * (max_blob / 6),
+                            static_cast<char>('a' + client.random.below(4)));
+    image.blobs.emplace(sha256(layer), layer);
+    layers += (layers.empty() ? "" : ",") + descriptor("application/vnd.oci.image.layer.v1.tar", layer);
+  }
+  image.body = R"({"schemaVersion":2,"mediaType":")" + std::string(oci::media_type::image_manifest) + R"(","config":)" +
+               descriptor(oci::media_type::image_config, config) + R"(,"layers":[)" + layers + "]}";
+  image.digest = sha256(image.body);
+  return image;
+}
+
+// ---- operations -------------------------------------------------------------------------------------------------
+
+io::Task<bool> PushPull::push_blob(Client& client, oci::Digest digest, const std::string& content) {
+  const auto life = node_.life();
+  auto& registry = node_.registry();
+  auto head = co_await registry.head_blob(access(client), client.repository, digest);
+  if (!counts(life)) co_return false;
+  if (head) co_return true;  // confirmed: protected for a grace time (P7)
+  auto begun = co_await registry.begin_upload(access(client), client.repository, oci::Algorithm::sha256);
+  if (!begun || !counts(life)) co_return false;
+  const std::size_t cut = client.random.below(content.size() + 1);
+  io::MemorySource first(as_bytes(content).first(cut));
+  auto appended =
+      co_await registry.append_upload(access(client), client.repository, begun->session, std::nullopt, first);
+  if (!appended || !counts(life)) co_return false;
+  io::MemorySource rest(as_bytes(content).subspan(cut));
+  auto done =
+      co_await registry.finish_upload(access(client), client.repository, begun->session, std::nullopt, rest, digest);
+  if (!done || !counts(life)) co_return false;
+  ++acknowledged_;
+  co_return true;
+}
+
+io::Task<void> PushPull::push_image(Client& client) {
+  const auto life = node_.life();
+  Image image = make_image(client);
+  const std::string tag = pick_tag(client);
+  client.images.insert_or_assign(image.digest, image);
+  for (const auto& [digest, content] : image.blobs) {
+    const bool pushed = co_await push_blob(client, digest, content);
+    if (!pushed) co_return;
+  }
+  registry::ManifestPush push{.reference = *oci::Tag::parse(tag),
+                              .tags = {},
+                              .media_type = std::string(oci::media_type::image_manifest),
+                              .body = image.body,
+                              .if_match = std::nullopt};
+  auto& possible = client.tags.try_emplace(tag, Possible{std::nullopt}).first->second;
+  possible.insert(image.digest);  // until the answer comes, both are possible
+  auto pushed = co_await node_.registry().put_manifest(access(client), client.repository, std::move(push));
+  if (!counts(life)) co_return;
+  node_.log().info("push", {{"repository", client.repository.text()},
+                            {"tag", tag},
+                            {"digest", image.digest.text()},
+                            {"error", pushed ? std::string() : describe(pushed.error())}});
+  if (pushed) {
+    possible = {image.digest};
+    ++acknowledged_;
+  } else if (pushed.error().code == ErrorCode::missing_reference) {
+    violation(client, "a blob that was just acknowledged is missing: " + pushed.error().message);
+  }
+}
+
+io::Task<void> PushPull::delete_tag(Client& client) {
+  const auto life = node_.life();
+  const std::string tag = pick_tag(client);
+  auto& possible = client.tags.try_emplace(tag, Possible{std::nullopt}).first->second;
+  const bool surely_there = !possible.contains(std::nullopt);
+  possible.insert(std::nullopt);
+  oci::Reference reference = *oci::Tag::parse(tag);
+  auto done = co_await node_.registry().delete_manifest(access(client), client.repository, reference);
+  if (!counts(life)) co_return;
+  if (done) {
+    possible = {std::nullopt};
+  } else if (done.error().code == ErrorCode::not_found) {
+    if (surely_there) violation(client, "DELETE of an acknowledged tag answers 404: " + tag);
+    possible = {std::nullopt};
+  }
+}
+
+io::Task<void> PushPull::delete_manifest(Client& client) {
+  if (client.images.empty()) co_return;
+  const auto life = node_.life();
+  auto chosen =
+      std::next(client.images.begin(), static_cast<std::ptrdiff_t>(client.random.below(client.images.size())));
+  const oci::Digest digest = chosen->first;
+  for (auto& [tag, possible] : client.tags) {
+    if (possible.contains(digest)) possible.insert(std::nullopt);
+  }
+  auto done = co_await node_.registry().delete_manifest(access(client), client.repository, digest);
+  if (!counts(life)) co_return;
+  if (!done && done.error().code != ErrorCode::not_found) co_return;
+  for (auto& [tag, possible] : client.tags) possible.erase(digest);
+}
+
+io::Task<void> PushPull::check_image(Client& client, Image image) {
+  const auto life = node_.life();
+  for (const auto& [digest, content] : image.blobs) {
+    auto blob = co_await node_.registry().get_blob(access(client), client.repository, digest);
+    if (!counts(life)) co_return;
+    if (!blob) {
+      if (blob.error().code == ErrorCode::io) continue;  // a failed read is no loss
+      violation(client, "a blob of a visible manifest: " + describe(blob.error()));
+      continue;
+    }
+    std::string got(blob->reader->size(), '\0');
+    auto read = co_await blob->reader->read(0, Bytes(reinterpret_cast<std::byte*>(got.data()), got.size()));
+    if (!counts(life)) co_return;
+    if (read && got != content) violation(client, "wrong bytes of " + digest.text());
+    if (!read && read.error().code == ErrorCode::corrupt) violation(client, "acknowledged bytes are damaged");
+  }
+}
+
+io::Task<void> PushPull::pull(Client& client, std::string tag) {
+  const auto life = node_.life();
+  auto& possible = client.tags.try_emplace(tag, Possible{std::nullopt}).first->second;
+  oci::Reference reference = *oci::Tag::parse(tag);
+  auto got = co_await node_.registry().get_manifest(access(client), client.repository, reference);
+  if (!counts(life)) co_return;
+  if (!got) {
+    if (got.error().code == ErrorCode::io) co_return;
+    if (got.error().code != ErrorCode::not_found) {
+      violation(client, "pull of " + tag + ": " + describe(got.error()));
+    } else if (!possible.contains(std::nullopt)) {
+      violation(client, "the acknowledged tag " + tag + " is gone");
+    }
+    possible = {std::nullopt};
+    co_return;
+  }
+  const oci::Digest digest = got->head.digest;
+  if (sha256(*got->body) != digest) violation(client, "a manifest's bytes are not its digest's");
+  if (!possible.contains(digest)) violation(client, "the tag " + tag + " shows what it cannot: " + digest.text());
+  possible = {digest};
+  const auto image = client.images.find(digest);
+  if (image != client.images.end()) co_await check_image(client, image->second);
+}
+
+io::Task<void> PushPull::abandon_upload(Client& client) {
+  const auto life = node_.life();
+  auto begun = co_await node_.registry().begin_upload(access(client), client.repository, oci::Algorithm::sha256);
+  if (!begun || !counts(life)) co_return;
+  const std::string content = "abandoned " + client.random.hex(8);
+  io::MemorySource source(as_bytes(content));
+  auto ignored =
+      co_await node_.registry().append_upload(access(client), client.repository, begun->session, std::nullopt, source);
+  if (ignored) world_.note("abandoned");
+}
+
+io::Task<void> PushPull::mount(Client& client) {
+  if (client.images.empty()) co_return;
+  const auto& blobs = client.images.begin()->second.blobs;
+  const oci::Digest digest = blobs.begin()->first;
+  auto mounted = co_await node_.registry().mount_blob(access(client), client.repository, digest, std::nullopt);
+  if (mounted) world_.note(*mounted ? "mounted" : "not mounted");
+}
+
+io::Task<void> PushPull::client_loop(Client& client) {
+  while (client.done < options_.operations && node_.running()) {
+    const auto life = node_.life();
+    switch (client.random.below(10)) {
+      case 0: co_await delete_tag(client); break;
+      case 1: co_await delete_manifest(client); break;
+      case 2:
+      case 3:
+      case 4: co_await pull(client, pick_tag(client)); break;
+      case 5: co_await abandon_upload(client); break;
+      case 6: co_await mount(client); break;
+      default: co_await push_image(client); break;
+    }
+    ++client.done;
+    if (!counts(life)) break;
+    auto slept = co_await io::sleep_for(std::chrono::milliseconds(client.random.below(1500)));
+    if (!slept || !counts(life)) break;
+  }
+}
+
+io::Task<void> PushPull::check_all() {
+  for (auto& client : clients_) {
+    std::vector<std::string> tags;
+    for (const auto& [tag, possible] : client.tags) tags.push_back(tag);
+    for (const auto& tag : tags) co_await pull(client, tag);
+  }
+}
+
+// ---- the course of a run ----------------------------------------------------------------------------------------
+
+void PushPull::disturb() {
+  if (options_.disk_faults && random_.below(3) == 0) {
+    const ErrorCode code = random_.below(2) == 0 ? ErrorCode::io : ErrorCode::out_of_space;
+    node_.disk().fail(
+        {.call = random_.below(2) == 0 ? Call::any : Call::sync, .nth = 1 + random_.below(200), .code = code});
+  }
+  if (random_.below(4) == 0)
+    node_.clock().jump_wall(std::chrono::hours(static_cast<int>(random_.below(100'000)) - 50'000));
+}
+
+void PushPull::run_all() {
+  while (std::ranges::any_of(clients_, [this](const Client& c) { return c.done < options_.operations; })) {
+    if (!node_.running()) {
+      node_.disk().clear_faults();
+      auto started = node_.start();
+      if (!started) {
+        violations_.push_back("the node does not start: " + describe(started.error()));
+        return;
+      }
+      run(world_, node_.executor(), check_all());
+    }
+    disturb();
+    io::TaskScope scope(node_.executor());
+    for (auto& client : clients_) scope.spawn("client", client_loop(client));
+    const auto part = std::chrono::milliseconds(200 + random_.below(12'000));
+    const auto finished = [&scope] { return scope.running() == 0; };
+    if (options_.crashes) {
+      world_.run_until(finished, part);
+    } else {
+      world_.run_until(finished);
+    }
+    if (finished()) break;
+    ++crashes_;
+    scope.cancel();
+    if (random_.below(3) == 0) {
+      node_.kill();
+    } else {
+      node_.crash();
+    }
+    run(world_, node_.executor(), scope.join());
+  }
+  if (!node_.running()) {
+    node_.disk().clear_faults();
+    auto started = node_.start();
+    if (!started) violations_.push_back("the node does not start: " + describe(started.error()));
+    if (!started) return;
+  }
+  node_.disk().clear_faults();
+  run(world_, node_.executor(), check_all());
+  world_.run_for(settle);
+  run(world_, node_.executor(), check_all());
+  check_disk();
+}
+
+// In the end the disk holds what the tags reach, and nothing else.
+void PushPull::check_disk() {
+  std::set<std::string> needed;
+  for (const auto& client : clients_) {
+    for (const auto& [tag, possible] : client.tags) {
+      if (possible.size() != 1 || !possible.begin()->has_value()) continue;
+      const Image& image = client.images.at(**possible.begin());
+      needed.insert(image.digest.hex());
+      for (const auto& [digest, content] : image.blobs) needed.insert(digest.hex());
+    }
+  }
+  const std::string root = "/data/blobs/sha256";
+  auto folders = node_.disk().list(root);
+  if (!folders) return;
+  for (const auto& folder : *folders) {
+    auto files = node_.disk().list(root + "/" + folder.name);
+    if (!files) continue;
+    for (const auto& file : *files) {
+      const std::string hex = file.name.substr(0, 64);
+      if (!needed.contains(hex)) violations_.push_back("never collected: " + file.name);
+    }
+  }
+  auto staged = node_.disk().list("/data/staging");
+  if (staged && !staged->empty()) violations_.push_back("a staged upload never expired: " + staged->front().name);
+}
+
+}  // namespace hansa::sim
