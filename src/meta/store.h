@@ -83,6 +83,11 @@ struct ChangeSet {
   std::vector<Change> changes;
 };
 
+// For implementations. Refuses commits over the limits, keys written twice, and writes of `head`.
+Result<void> check_limits(const Commit& commit);
+// The value of `head`.
+std::string head_value(std::string_view operation, std::size_t changes);
+
 // A consistent picture at one revision. Short-lived: it pins resources of the store. Use from one thread, do not hold
 // across a suspension.
 class Snapshot {

@@ -2,6 +2,8 @@
 
 #include <sqlite3.h>
 
+#include <limits>
+
 #include "base/assert.h"
 #include "meta/sqlite/database_impl.h"
 
@@ -209,14 +211,16 @@ class ReaderPool::Transaction final : public ReadTransaction {
   Result<std::vector<KeyValue>> range(std::string_view prefix, std::string_view after, std::size_t limit) override {
     std::vector<KeyValue> result;
     const std::string end = end_of_prefix(prefix);
-    HANSA_TRY(auto read, connection_->prepare(end.empty() ? "SELECT k,v,c,m,n FROM kv WHERE k>=?1 AND k>?2 "
-                                                            "ORDER BY k LIMIT ?3"
-                                                          : "SELECT k,v,c,m,n FROM kv WHERE k>=?1 AND k>?2 AND k<?4 "
-                                                            "ORDER BY k LIMIT ?3"));
-    // SQLite uses one lower bound of an index; give it the tighter one.
-    const std::string_view from = after > prefix ? after : prefix;
-    read.bind(1, from).bind(2, after).bind(3, static_cast<std::int64_t>(limit));
-    if (!end.empty()) read.bind(4, std::string_view(end));
+    if (!end.empty() && after >= end) return result;
+    // One lower bound, the tighter one: SQLite would use only one of two, and perhaps the other.
+    const bool past = after >= prefix;
+    std::string sql = "SELECT k,v,c,m,n FROM kv WHERE k";
+    sql += past && !after.empty() ? ">?1" : ">=?1";
+    if (!end.empty()) sql += " AND k<?3";
+    HANSA_TRY(auto read, connection_->prepare(sql + " ORDER BY k LIMIT ?2"));
+    constexpr std::size_t most = std::numeric_limits<std::int64_t>::max();
+    read.bind(1, past ? after : prefix).bind(2, static_cast<std::int64_t>(std::min(limit, most)));
+    if (!end.empty()) read.bind(3, std::string_view(end));
     while (true) {
       HANSA_TRY(const bool row, read.step());
       if (!row) return result;

@@ -6,6 +6,7 @@
 #include <deque>
 #include <map>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include "io/wait.h"
@@ -20,14 +21,18 @@ using CommitCompletion = io::Completion<Result<CommitOutcome>>;
 // Who follows, and the newest change sets. Listeners run under the lock, so that ending one waits for its last call.
 class Feed {
  public:
-  explicit Feed(std::size_t limit) : limit_(limit) {}
+  Feed(std::size_t limit, std::size_t limit_bytes) : limit_(limit), limit_bytes_(limit_bytes) {}
 
   void publish(ChangeSet changes) {
     const std::lock_guard guard(mutex_);
     for (auto& [id, listener] : listeners_) listener(changes);
     newest_ = changes.revision;
+    bytes_ += size_of(changes);
     history_.push_back(std::move(changes));
-    while (history_.size() > limit_) history_.pop_front();
+    while (history_.size() > limit_ || bytes_ > limit_bytes_) {
+      bytes_ -= size_of(history_.front());
+      history_.pop_front();
+    }
   }
   void start_at(Revision revision) { newest_ = revision; }
 
@@ -51,7 +56,15 @@ class Feed {
   }
 
  private:
+  static std::size_t size_of(const ChangeSet& changes) {
+    std::size_t bytes = sizeof changes;
+    for (const auto& change : changes.changes) bytes += sizeof change + change.now.key.size() + change.now.value.size();
+    return bytes;
+  }
+
   std::size_t limit_;
+  std::size_t limit_bytes_;
+  std::size_t bytes_ = 0;
   std::mutex mutex_;
   std::map<std::size_t, std::function<void(const ChangeSet&)>> listeners_;
   std::size_t last_id_ = 0;
@@ -76,11 +89,12 @@ class RealStore final : public Store {
         vfs_(disk, clock),
         readers_(vfs_, options_.database),
         writer_(vfs_, options_.database, std::move(projections), log),
-        feed_(std::make_shared<Feed>(options_.history)) {}
+        feed_(std::make_shared<Feed>(options_.history, options_.history_bytes)) {}
   ~RealStore() override { close(); }
 
   Result<void> open() {
-    HANSA_CHECK(writer_.open());
+    HANSA_TRY(const bool unclean, vfs_.settle(options_.database.path));
+    HANSA_CHECK(writer_.open(unclean));
     revision_ = writer_.revision();
     feed_->start_at(revision_);
     if (options_.own_thread) thread_ = std::thread([this] { serve(); });
@@ -111,11 +125,13 @@ class RealStore final : public Store {
   };
 
   Result<void> enqueue(Waiting waiting);
-  void end_lease(LeaseId id);
+  void end_lease(LeaseId id, io::Executor& executor);
   void serve();
   void drain();
-  bool take_group(std::vector<Waiting>& group);
-  void carry_out(std::vector<Waiting>& group);
+  bool work_once();  // false: there was nothing to do
+  bool leases_live(const Commit& commit) const;
+  void drop_keys_of(LeaseId lease);
+  bool carry_out(std::vector<Waiting>& group);
 
   StoreOptions options_;
   Vfs vfs_;
@@ -123,27 +139,31 @@ class RealStore final : public Store {
   Writer writer_;
   std::shared_ptr<Feed> feed_;
   std::atomic<Revision> revision_ = 0;
-  std::atomic<LeaseId> last_lease_ = 0;
 
   std::mutex mutex_;
   std::condition_variable work_;
   std::deque<Waiting> queue_;
   std::vector<LeaseId> ended_leases_;
+  std::set<LeaseId> live_leases_;
+  LeaseId last_lease_ = 0;
   bool closing_ = false;
-  std::mutex draining_;  // one drain at a time (without an own thread)
+  std::vector<LeaseId> unfinished_leases_;  // of the writer: their keys could not be deleted yet
+  std::mutex draining_;                     // one drain at a time (without an own thread)
+  std::shared_ptr<int> alive_ = std::make_shared<int>(0);
   std::thread thread_;
 };
 
-// Lives as long as its object: a lease of this process needs no clock.
+// Dropped before the store and before the executor of the task that asked for it.
 class RealStore::LocalLease final : public Lease {
  public:
-  LocalLease(RealStore& store, LeaseId id) : store_(store), id_(id) {}
-  ~LocalLease() override { store_.end_lease(id_); }
+  LocalLease(RealStore& store, io::Executor& executor, LeaseId id) : store_(store), executor_(executor), id_(id) {}
+  ~LocalLease() override { store_.end_lease(id_, executor_); }
   LeaseId id() const override { return id_; }
   bool alive() const override { return true; }
 
  private:
   RealStore& store_;
+  io::Executor& executor_;
   LeaseId id_;
 };
 
@@ -173,16 +193,27 @@ io::Task<Result<CommitOutcome>> RealStore::commit(Commit commit) {
 }
 
 io::Task<Result<std::unique_ptr<Lease>>> RealStore::lease(io::Duration) {
-  co_return std::unique_ptr<Lease>(std::make_unique<LocalLease>(*this, ++last_lease_));
-}
-
-void RealStore::end_lease(LeaseId id) {
+  io::TaskContext& context = co_await io::current_context();
+  LeaseId id = 0;
   {
     const std::lock_guard guard(mutex_);
+    id = ++last_lease_;
+    live_leases_.insert(id);
+  }
+  co_return std::unique_ptr<Lease>(std::make_unique<LocalLease>(*this, context.executor(), id));
+}
+
+void RealStore::end_lease(LeaseId id, io::Executor& executor) {
+  {
+    const std::lock_guard guard(mutex_);
+    live_leases_.erase(id);
     ended_leases_.push_back(id);
     work_.notify_one();
   }
-  // Without a thread of its own the next commit ends it too.
+  if (options_.own_thread) return;
+  executor.run_blocking(io::Pool::metadata, [this, alive = std::weak_ptr(alive_)] {
+    if (alive.lock()) drain();
+  });
 }
 
 void RealStore::close() {
@@ -195,58 +226,83 @@ void RealStore::close() {
 }
 
 void RealStore::serve() {
-  std::vector<Waiting> group;
-  std::unique_lock lock(mutex_);
   while (true) {
-    work_.wait(lock, [this] { return closing_ || !queue_.empty() || !ended_leases_.empty(); });
-    if (!take_group(group)) return;
-    lock.unlock();
-    carry_out(group);
-    group.clear();
-    lock.lock();
+    {
+      std::unique_lock lock(mutex_);
+      work_.wait(lock, [this] { return closing_ || !queue_.empty() || !ended_leases_.empty(); });
+    }
+    if (!work_once()) return;
   }
 }
 
 void RealStore::drain() {
   const std::lock_guard one(draining_);
+  while (work_once()) {
+  }
+}
+
+bool RealStore::work_once() {
   std::vector<Waiting> group;
-  while (true) {
-    std::unique_lock lock(mutex_);
-    if (!take_group(group) || group.empty()) return;
-    lock.unlock();
-    carry_out(group);
-    group.clear();
+  std::vector<LeaseId> ended;
+  {
+    const std::lock_guard guard(mutex_);
+    ended = std::exchange(ended_leases_, {});
+    while (!queue_.empty() && group.size() < options_.max_group) {
+      group.push_back(std::move(queue_.front()));
+      queue_.pop_front();
+    }
+    if (ended.empty() && group.empty()) return false;
+    // A commit under a lease is let in only while the lease lives: its end then comes in a later turn.
+    std::erase_if(group, [this](const Waiting& waiting) {
+      const bool refused = !leases_live(waiting.commit);
+      if (refused) waiting.completion->complete(make_error(ErrorCode::invalid, "a put names a lease that has ended"));
+      return refused;
+    });
+  }
+  ended.insert(ended.end(), unfinished_leases_.begin(), unfinished_leases_.end());
+  unfinished_leases_.clear();
+  for (const LeaseId lease : ended) drop_keys_of(lease);
+  carry_out(group);
+  return true;
+}
+
+bool RealStore::leases_live(const Commit& commit) const {
+  return std::ranges::all_of(commit.puts,
+                             [this](const Put& put) { return put.lease == 0 || live_leases_.contains(put.lease); });
+}
+
+void RealStore::drop_keys_of(LeaseId lease) {
+  auto keys = writer_.leased_keys(lease);
+  if (!keys) return unfinished_leases_.push_back(lease);
+  while (!keys->empty()) {
+    const std::size_t count = std::min(keys->size(), max_writes - 1);
+    Commit commit{.operation = "lease-end", .compares = {}, .puts = {}, .deletes = {}};
+    commit.deletes.assign(keys->end() - static_cast<std::ptrdiff_t>(count), keys->end());
+    keys->resize(keys->size() - count);
+    std::vector<Waiting> group;
+    group.push_back({std::move(commit), std::nullopt});
+    if (!carry_out(group)) return unfinished_leases_.push_back(lease);
   }
 }
 
-// With mutex_ held. False: closed, and nothing is left to do.
-bool RealStore::take_group(std::vector<Waiting>& group) {
-  for (const LeaseId lease : std::exchange(ended_leases_, {})) {
-    auto keys = writer_.leased_keys(lease);
-    if (!keys || keys->empty()) continue;  // after an error the next start drops them
-    Commit commit{.operation = "lease-end", .compares = {}, .puts = {}, .deletes = std::move(*keys)};
-    if (commit.deletes.size() < max_writes) group.push_back({std::move(commit), std::nullopt});
-  }
-  while (!queue_.empty() && group.size() < options_.max_group) {
-    group.push_back(std::move(queue_.front()));
-    queue_.pop_front();
-  }
-  return !group.empty() || !closing_;
-}
-
-void RealStore::carry_out(std::vector<Waiting>& group) {
-  if (group.empty()) return;
+// Whether all were carried out, be it with a conflict.
+bool RealStore::carry_out(std::vector<Waiting>& group) {
   std::vector<Commit> commits;
   commits.reserve(group.size());
   for (auto& waiting : group) commits.push_back(std::move(waiting.commit));
+  if (commits.empty()) return true;
   auto outcomes = writer_.apply(commits);
   revision_.store(writer_.revision(), std::memory_order_release);
   for (auto& outcome : outcomes) {
     if (outcome.changes.revision != 0) feed_->publish(std::move(outcome.changes));
   }
+  bool all = true;
   for (std::size_t i = 0; i < group.size(); ++i) {
-    if (group[i].completion) group[i].completion->complete(std::move(outcomes[i].result));
+    auto& result = outcomes[i].result;
+    if (!result || result->status == CommitStatus::unknown) all = false;
+    if (group[i].completion) group[i].completion->complete(std::move(result));
   }
+  return all;
 }
 
 }  // namespace

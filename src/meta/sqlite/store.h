@@ -2,9 +2,12 @@
 // with synchronous=FULL. A commit is durable when it returns. Commits that wait together share one fsync (group
 // commit), each keeping a revision of its own and its own outcome. A barrier is free.
 //
-// Leased keys do not outlive the process: opening deletes them.
-// After a failed fsync or a full disk in mid-transaction the outcome is unknown; the store then reopens the file and
-// later commits find the truth. Damage found while opening is ErrorCode::corrupt with what to do.
+// A lease lives as long as its object (its ttl is not used: liveness of this process needs no clock); its keys go soon
+// after. Leased keys do not outlive the process: opening deletes them. A put under a lease that ended is invalid.
+//
+// A commit that fails on the way is an error and will never take effect; only where the disk does not let the store
+// make sure of that its outcome is unknown. Later commits work as soon as the disk does. A flipped bit that a read
+// meets is ErrorCode::corrupt; damage found while opening says what to do.
 #pragma once
 
 #include <memory>
@@ -21,7 +24,8 @@ struct StoreOptions {
   DatabaseOptions database;
   std::size_t max_waiting = 10'000;  // commits in the queue; more are refused: too_many
   std::size_t max_group = 200;       // commits in one transaction
-  std::size_t history = 100'000;     // revisions kept for follow()
+  std::size_t history = 100'000;     // revisions kept for follow(), as far as they take no more than:
+  std::size_t history_bytes = 64 * 1024 * 1024;
   // Where the writer runs: in the server a thread of its own; in the simulator inline on the executor's pool.
   bool own_thread = true;
 };

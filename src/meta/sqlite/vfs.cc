@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <new>
-#include <thread>
 
 #include "meta/sqlite/vfs_state.h"
 
@@ -28,7 +28,7 @@ struct Open {
   std::shared_ptr<Vfs::PathState> state;
   bool main = false;
   bool wal = false;
-  std::atomic<bool> new_name = false;  // its folder was not synced since it was created
+  std::atomic<bool> name_may_be_lost = true;  // its folder was not synced since it was opened
 };
 struct Handle {
   sqlite3_file base;
@@ -50,10 +50,6 @@ int code_of(const Error& error, int otherwise) {
   return error.code == ErrorCode::out_of_space ? SQLITE_FULL : otherwise;
 }
 
-bool all_zero(ConstBytes bytes) {
-  return std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; });
-}
-
 std::uint64_t page_number(std::uint64_t offset) {
   return offset / page_bytes + 1;
 }
@@ -63,23 +59,43 @@ void seal_page(Bytes page, std::uint64_t offset) {
   std::memcpy(page.data() + summed_bytes, &sum, sizeof sum);
 }
 
-// Pages that SQLite never wrote (freed ones, holes) are zero; a b-tree page that rotted to zero SQLite refuses itself.
+// A page of zeros is not sound either: in WAL mode every page that is read was written once.
 bool page_is_sound(ConstBytes page, std::uint64_t offset) {
   std::uint64_t stored = 0;
   std::memcpy(&stored, page.data() + summed_bytes, sizeof stored);
-  return stored == page_sum(page.first(summed_bytes), page_number(offset)) || all_zero(page);
+  return stored == page_sum(page.first(summed_bytes), page_number(offset));
 }
 
-// Reads that touch a main database's page without being one: the header before the page size is known.
+// Is this the beginning of a database with our page size and reserve (SQLite's file format, section 1.3)?
+bool header_is_ours(ConstBytes header) {
+  constexpr std::string_view magic("SQLite format 3", 16);
+  return as_text(header.first(magic.size())) == magic && header[16] == std::byte{page_size >> 8} &&
+         header[17] == std::byte{page_size & 0xff} && header[20] == std::byte{page_reserve};
+}
+
+// SQLite looks into page 1 before it knows the page size. The page cannot be verified then: after a power cut in the
+// middle of a checkpoint it may be torn, and the good one is in the WAL. It is read as a whole, and verified, later.
 int read_part_of_page(Open& open, Bytes out, std::uint64_t offset) {
-  std::array<std::byte, page_size> page{};
-  auto got = open.file->read(0, page);
-  if (!got) return SQLITE_IOERR_READ;
+  constexpr std::size_t header_bytes = 100;
   std::ranges::fill(out, std::byte{0});
-  if (*got == 0) return SQLITE_IOERR_SHORT_READ;
-  if (*got < page.size() || !page_is_sound(page, 0)) return SQLITE_IOERR_DATA;
-  std::memcpy(out.data(), page.data() + offset, out.size());
-  return SQLITE_OK;
+  auto got = open.file->read(offset, out);
+  if (!got) return SQLITE_IOERR_READ;
+  if (*got < out.size()) return SQLITE_IOERR_SHORT_READ;
+  const bool header = offset == 0 && out.size() >= header_bytes;
+  return header && !header_is_ours(out) ? SQLITE_IOERR_DATA : SQLITE_OK;
+}
+
+// Whether a read or write of the WAL is exactly the page of a frame.
+bool is_frame_page(std::uint64_t offset, std::size_t size) {
+  constexpr std::uint64_t first = wal_header + wal_frame_header;
+  return size == page_bytes && offset >= first && (offset - first) % (page_bytes + wal_frame_header) == 0;
+}
+
+bool wal_is_sound(Open& open, std::uint64_t offset, ConstBytes bytes) {
+  if (is_frame_page(offset, bytes.size())) return open.state->matches(offset, bytes);
+  // Recovery reads frames with their headers and verifies the checksums in them.
+  const bool frame = bytes.size() == wal_frame_header + page_bytes;
+  return !frame || open.state->matches(offset + wal_frame_header, bytes.subspan(wal_frame_header));
 }
 
 int read_file(sqlite3_file* file, void* buffer, int amount, sqlite3_int64 at) {
@@ -94,10 +110,11 @@ int read_file(sqlite3_file* file, void* buffer, int amount, sqlite3_int64 at) {
   if (!got) return SQLITE_IOERR_READ;
   if (*got < out.size()) {
     std::fill(out.begin() + static_cast<std::ptrdiff_t>(*got), out.end(), std::byte{0});
-    return SQLITE_IOERR_SHORT_READ;
+    // A database that lost its end is damaged; SQLite would take the missing page for an empty one.
+    return open.main && offset + *got > 0 ? SQLITE_IOERR_DATA : SQLITE_IOERR_SHORT_READ;
   }
   if (open.main) return page_is_sound(out, offset) ? SQLITE_OK : SQLITE_IOERR_DATA;
-  if (open.wal && out.size() == page_bytes) return open.state->matches(offset, out) ? SQLITE_OK : SQLITE_IOERR_DATA;
+  if (open.wal) return wal_is_sound(open, offset, out) ? SQLITE_OK : SQLITE_IOERR_DATA;
   return SQLITE_OK;
 }
 
@@ -116,9 +133,7 @@ int write_file(sqlite3_file* file, const void* buffer, int amount, sqlite3_int64
   if (open.wal) open.state->forget_range(offset, data.size());
   auto written = open.file->write(offset, data);
   if (!written) return code_of(written.error(), SQLITE_IOERR_WRITE);
-  const bool frame = open.wal && data.size() == page_bytes && offset >= wal_header + wal_frame_header &&
-                     (offset - wal_header - wal_frame_header) % (page_bytes + wal_frame_header) == 0;
-  if (frame) open.state->remember(offset, data);
+  if (open.wal && is_frame_page(offset, data.size())) open.state->remember(offset, data);
   return SQLITE_OK;
 }
 
@@ -143,10 +158,10 @@ int sync_file(sqlite3_file* file, int) {
   Open& open = of(file);
   auto synced = open.file->sync();
   if (!synced) return code_of(synced.error(), SQLITE_IOERR_FSYNC);
-  if (open.new_name.exchange(false)) {
+  if (open.name_may_be_lost.exchange(false)) {
     auto named = open.vfs->disk().sync_directory(folder_of(open.path));
     if (!named) {
-      open.new_name = true;
+      open.name_may_be_lost = true;
       return SQLITE_IOERR_DIR_FSYNC;
     }
   }
@@ -181,8 +196,13 @@ int characteristics(sqlite3_file*) {
   return SQLITE_IOCAP_POWERSAFE_OVERWRITE;
 }
 
-int shm_map(sqlite3_file* file, int region, int size, int extend, void volatile** out) {
-  return of(file).state->map_region(region, size, extend != 0, out);
+// Out: what sqlite3_io_methods says, a pointer to a pointer to memory that other connections change.
+template <class Out>
+int shm_map(sqlite3_file* file, int region, int size, int extend, Out out) {
+  void* memory = nullptr;
+  const int code = of(file).state->map_region(region, size, extend != 0, &memory);
+  *out = memory;
+  return code;
 }
 int shm_lock(sqlite3_file* file, int first, int count, int flags) {
   Open& open = of(file);
@@ -209,7 +229,6 @@ int open_file(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags,
   // Temporary files stay in memory (temp_store); a request for one is a configuration error.
   if (path == nullptr) return SQLITE_CANTOPEN;
   io::Disk& disk = of(vfs).disk();
-  const bool existed = disk.info(path).has_value();
   io::OpenMode mode = io::OpenMode::write;
   if ((flags & SQLITE_OPEN_READONLY) != 0) mode = io::OpenMode::read;
   if ((flags & SQLITE_OPEN_CREATE) != 0) mode = io::OpenMode::create;
@@ -222,7 +241,6 @@ int open_file(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags,
   open->state = of(vfs).state_of(path);
   open->main = (flags & SQLITE_OPEN_MAIN_DB) != 0;
   open->wal = (flags & SQLITE_OPEN_WAL) != 0;
-  open->new_name = !existed;
   handle->open = open.release();
   handle->base.pMethods = &io_methods;
   if (out_flags != nullptr) *out_flags = flags;
@@ -252,7 +270,7 @@ int full_path(sqlite3_vfs*, const char* path, int size, char* out) {
   return SQLITE_OK;
 }
 
-// SQLite seeds the salts of WAL headers with this; the time and a counter keep them apart, and a seed repeats.
+// SQLite asks its default VFS for randomness; this is for completeness.
 int randomness(sqlite3_vfs* vfs, int count, char* out) {
   auto state = static_cast<std::uint64_t>(of(vfs).clock().wall().time_since_epoch().count());
   for (int i = 0; i < count; ++i) {
@@ -269,8 +287,9 @@ int current_time(sqlite3_vfs* vfs, sqlite3_int64* out) {
   return SQLITE_OK;
 }
 
-int wait_a_little(sqlite3_vfs*, int microseconds) {
-  std::this_thread::yield();
+// SQLite sleeps only to try a lock again.
+int wait_a_little(sqlite3_vfs* vfs, int microseconds) {
+  of(vfs).wait_for_unlock(microseconds);
   return microseconds;
 }
 
@@ -308,8 +327,34 @@ std::shared_ptr<Vfs::PathState> Vfs::state_of(const std::string& path) {
   const std::lock_guard guard(mutex_);
   auto& known = states_[path];
   auto state = known.lock();
-  if (!state) known = state = std::make_shared<PathState>();
+  if (!state) known = state = std::make_shared<PathState>(*this);
   return state;
+}
+
+void Vfs::wait_for_unlock(int microseconds) {
+  std::unique_lock lock(sleeping_);
+  // Returning early, or late because the release came first, only moves the next try.
+  unlocked_.wait_for(lock, std::chrono::microseconds(microseconds));
+}
+
+Result<bool> Vfs::settle(const std::string& path) {
+  constexpr std::size_t piece_bytes = 256 * KiB;
+  const std::string wal = path + "-wal";
+  auto opened = disk_.open(wal, io::OpenMode::write);
+  if (!opened && opened.error().code == ErrorCode::not_found) return false;
+  if (!opened) return opened.error();
+  io::File& file = **opened;
+  std::vector<std::byte> piece(piece_bytes);
+  std::uint64_t offset = 0;
+  while (true) {
+    HANSA_TRY(const std::size_t count, file.read(offset, piece));
+    if (count == 0) break;
+    HANSA_CHECK(file.write(offset, ConstBytes(piece).first(count)));
+    offset += count;
+  }
+  HANSA_CHECK(file.sync());
+  HANSA_CHECK(disk_.sync_directory(folder_of(path)));
+  return offset > 0;
 }
 
 }  // namespace hansa::meta::sqlite

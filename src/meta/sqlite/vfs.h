@@ -5,11 +5,15 @@
 //    in the WAL are summed in memory when they are written or first read (recovery checks them on its own).
 //  - Locks and the WAL index live in this process's memory, shared by the connections of one Vfs: another process is
 //    kept out by the directory lock of the node.
-//  - A file that was created is made durable with its folder at its first sync.
+//  - The first sync of a handle also syncs the folder: the name may be newer than the last power cut.
+//  - A process that died after a failed sync leaves a WAL whose bytes may be in the system's memory only, and the
+//    system then says that there is nothing to sync. settle() writes it again before SQLite reads it (P1).
+//  - SQLite draws the salts of WAL headers from its process-wide generator, not from here: they never decide anything.
 //
 // One Vfs per Database; register before the first connection, destroy after the last. Thread-safe as SQLite asks.
 #pragma once
 
+#include <condition_variable>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -38,6 +42,13 @@ class Vfs {
   io::Clock& clock() { return clock_; }
   std::shared_ptr<PathState> state_of(const std::string& path);
 
+  // Before the first connection to `path`. True: there was a WAL, so the last process did not close the database.
+  Result<bool> settle(const std::string& path);
+
+  // A lock was released; wait_for_unlock() returns then, or after `microseconds`.
+  void unlocked() { unlocked_.notify_all(); }
+  void wait_for_unlock(int microseconds);
+
  private:
   io::Disk& disk_;
   io::Clock& clock_;
@@ -45,6 +56,8 @@ class Vfs {
   std::unique_ptr<sqlite3_vfs> vfs_;
   std::mutex mutex_;
   std::map<std::string, std::weak_ptr<PathState>> states_;
+  std::mutex sleeping_;
+  std::condition_variable unlocked_;
 };
 
 }  // namespace hansa::meta::sqlite

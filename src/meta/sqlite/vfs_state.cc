@@ -50,6 +50,7 @@ void Vfs::PathState::unlock(const void* owner, int level) {
   } else if (auto held = levels_.find(owner); held != levels_.end()) {
     held->second = std::min(held->second, level);
   }
+  vfs_.unlocked();
 }
 
 bool Vfs::PathState::reserved() const {
@@ -57,7 +58,7 @@ bool Vfs::PathState::reserved() const {
   return std::ranges::any_of(levels_, [](const auto& entry) { return entry.second >= SQLITE_LOCK_RESERVED; });
 }
 
-int Vfs::PathState::map_region(int region, int size, bool extend, volatile void** out) {
+int Vfs::PathState::map_region(int region, int size, bool extend, void** out) {
   const std::lock_guard guard(mutex_);
   *out = nullptr;
   const auto index = static_cast<std::size_t>(region);
@@ -96,6 +97,7 @@ void Vfs::PathState::unlock_shm(const void* owner, int first, int count, bool ex
       slot.shared.erase(held);
     }
   }
+  vfs_.unlocked();
 }
 
 void Vfs::PathState::unmap(const void* owner, bool forget) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -18,16 +19,22 @@ namespace hansa::meta::sqlite {
 std::uint64_t page_sum(ConstBytes bytes, std::uint64_t seed);
 
 struct Vfs::PathState {
+  explicit PathState(Vfs& owner) : vfs_(owner) {}
+
   // SQLite's five lock levels (SQLITE_LOCK_NONE...EXCLUSIVE). `owner` is the handle. Return SQLite result codes.
   int lock(const void* owner, int level);
   void unlock(const void* owner, int level);
   bool reserved() const;
 
   // The WAL index: regions of memory and eight locks.
-  int map_region(int region, int size, bool extend, volatile void** out);
+  int map_region(int region, int size, bool extend, void** out);
   int lock_shm(const void* owner, int first, int count, bool exclusive);
   void unlock_shm(const void* owner, int first, int count, bool exclusive);
   void unmap(const void* owner, bool forget);
+
+  // The file was created and its folder was not synced since. Of the path, not of the handle: any connection may be
+  // the one that creates the file, and any may be the first to sync it.
+  std::atomic<bool> new_name = false;
 
   // Sums of WAL pages by file offset.
   void remember(std::uint64_t offset, ConstBytes page);
@@ -41,6 +48,7 @@ struct Vfs::PathState {
     const void* exclusive = nullptr;
     std::map<const void*, int> shared;
   };
+  Vfs& vfs_;
   mutable std::mutex mutex_;
   std::map<const void*, int> levels_;  // level of each handle that holds one
   std::vector<std::unique_ptr<char[]>> regions_;

@@ -8,50 +8,15 @@ namespace {
 constexpr std::int64_t database_format = 1;
 constexpr std::size_t fill_page = 500;  // records read at a time when a projection is filled
 
-Error over_limit(std::string_view what, std::size_t have, std::size_t limit) {
-  return make_error(ErrorCode::invalid, "a commit has " + std::to_string(have) + " " + std::string(what) +
-                                            "; the limit is " + std::to_string(limit));
-}
-
-std::string head_value(const std::string& operation, std::size_t changes) {
-  return R"({"op":")" + operation + R"(","n":)" + std::to_string(changes) + "}";
-}
+// A database up to this size is looked through after an unclean end (tens of milliseconds); a larger one would make
+// the node late. The checksums of the pages watch over both.
+constexpr std::int64_t max_checked_pages = 16'384;
 
 }  // namespace
 
-Result<void> check_limits(const Commit& commit) {
-  // One write is `head`.
-  const std::size_t writes = commit.puts.size() + commit.deletes.size() + 1;
-  if (commit.compares.size() > max_compares) return over_limit("compares", commit.compares.size(), max_compares);
-  if (writes > max_writes) return over_limit("writes", writes, max_writes);
-  std::size_t bytes = 0;
-  std::vector<std::string_view> written;
-  for (const auto& put : commit.puts) {
-    bytes += put.key.size() + put.value.size();
-    written.push_back(put.key);
-  }
-  for (const auto& key : commit.deletes) written.push_back(key);
-  for (const auto& compare : commit.compares) bytes += compare.key.size();
-  if (bytes > max_commit_bytes) return over_limit("bytes", bytes, max_commit_bytes);
-  for (const auto key : written) {
-    if (key.empty() || key.size() > max_key_bytes) return over_limit("bytes in a key", key.size(), max_key_bytes);
-    if (key == head_key) return make_error(ErrorCode::invalid, "the key \"head\" belongs to the store");
-  }
-  std::ranges::sort(written);
-  const auto twice = std::ranges::adjacent_find(written);
-  if (twice != written.end()) {
-    return make_error(ErrorCode::invalid, "a commit writes the key \"" + std::string(*twice) + "\" twice");
-  }
-  const auto& op = commit.operation;
-  if (op.empty() || op.find_first_of("\"\\") != std::string::npos) {
-    return make_error(ErrorCode::invalid, "a commit needs an operation id without quotes");
-  }
-  return {};
-}
-
 // ---- opening ----------------------------------------------------------------------------------------------------
 
-Result<void> Writer::open() {
+Result<void> Writer::open(bool check) {
   HANSA_TRY(connection_, RealConnection::open(vfs_, options_, RealConnection::Role::writer));
   HANSA_CHECK(create_tables());
   HANSA_TRY(const auto format, get_meta("format"));
@@ -61,8 +26,21 @@ Result<void> Writer::open() {
   }
   HANSA_TRY(const auto revision, get_meta("revision"));
   revision_ = static_cast<Revision>(revision);
-  HANSA_CHECK(drop_leased_keys());
-  return prepare_projections();
+  if (check) HANSA_CHECK(check_structure());
+  HANSA_CHECK(prepare_projections());
+  return drop_leased_keys();
+}
+
+Result<void> Writer::check_structure() {
+  {
+    HANSA_TRY(auto count, connection_->prepare("PRAGMA page_count"));
+    HANSA_TRY(const bool row, count.step());
+    if (!row || count.column_int(0) > max_checked_pages) return {};
+  }
+  HANSA_TRY(auto read, connection_->prepare("PRAGMA quick_check(1)"));
+  HANSA_TRY(const bool row, read.step());
+  if (row && read.column_text(0) == "ok") return {};
+  return make_error(ErrorCode::corrupt, "its structure is broken: " + std::string(read.column_text(0)));
 }
 
 Result<void> Writer::create_tables() {
@@ -143,7 +121,6 @@ Result<std::vector<std::string>> Writer::leased_keys(LeaseId lease) {
 
 Result<void> Writer::drop_leased_keys() {
   HANSA_TRY(auto keys, leased_keys(0));
-  // The projections are not consulted: they are filled or applied after this.
   while (!keys.empty()) {
     const std::size_t count = std::min(keys.size(), max_writes - 1);
     Commit commit{.operation = "start", .compares = {}, .puts = {}, .deletes = {}};
@@ -164,55 +141,78 @@ void Writer::roll_back() {
 }
 
 Result<void> Writer::reopen() {
-  connection_.reset();
-  HANSA_TRY(connection_, RealConnection::open(vfs_, options_, RealConnection::Role::writer));
+  HANSA_TRY(auto fresh, RealConnection::open(vfs_, options_, RealConnection::Role::writer));
+  connection_ = std::move(fresh);
   HANSA_TRY(const auto revision, get_meta("revision"));
   revision_ = static_cast<Revision>(revision);
+  doubtful_ = false;
   return {};
 }
 
-std::vector<Writer::Outcome> Writer::apply(std::span<const Commit> commits) {
-  if (connection_ == nullptr) {
-    if (auto opened = reopen(); !opened) {
-      connection_.reset();
-      std::vector<Outcome> outcomes(commits.size());
-      for (auto& outcome : outcomes) outcome.result = opened.error();
-      return outcomes;
+Result<void> Writer::begin() {
+  if (doubtful_) HANSA_CHECK(reopen());
+  auto begun = connection_->execute("BEGIN IMMEDIATE");
+  if (!begun) doubtful_ = true;
+  return begun;
+}
+
+// A transaction of our own takes the place of the failed one.
+Result<void> Writer::forestall() {
+  HANSA_CHECK(begin());
+  auto done = [this]() -> Result<void> {
+    HANSA_TRY(const auto count, get_meta("forestalled"));
+    HANSA_CHECK(set_meta("forestalled", count + 1));
+    return connection_->execute("COMMIT");
+  }();
+  if (done) return done;
+  roll_back();
+  doubtful_ = true;
+  return done;
+}
+
+std::vector<Writer::Outcome> Writer::after_failed_commit(Attempt attempt) {
+  const Error error = std::move(*attempt.commit_failed);
+  log_.error("a metadata commit failed half-way", {{"path", options_.path}, {"error", error.message}});
+  roll_back();
+  doubtful_ = true;
+  const Revision before = revision_;
+  const auto settled = forestall();
+  if (settled && revision_ != before) return std::move(attempt.outcomes);  // it had taken effect after all
+  if (!settled) log_.error("its outcome is unknown", {{"path", options_.path}, {"error", settled.error().message}});
+  bool definite = true;  // what was refused before anything was written stays refused
+  for (auto& outcome : attempt.outcomes) {
+    const bool conflict = outcome.result && outcome.result->status == CommitStatus::conflict;
+    if (!conflict) definite = false;
+    outcome.changes = {};
+    if (conflict && definite) continue;
+    if (settled) {
+      outcome.result = error;
+    } else {
+      outcome.result = CommitOutcome{.status = CommitStatus::unknown, .revision = 0};
     }
   }
+  return std::move(attempt.outcomes);
+}
+
+std::vector<Writer::Outcome> Writer::apply(std::span<const Commit> commits) {
   auto attempt = try_apply(commits);
   if (attempt && !attempt->commit_failed) return std::move(attempt->outcomes);
+  if (attempt) return after_failed_commit(std::move(*attempt));
   std::vector<Outcome> outcomes(commits.size());
-  if (attempt) {
-    // COMMIT failed: what was written may still be found after a crash. Later commits plan from what is visible.
-    for (std::size_t i = 0; i < commits.size(); ++i) {
-      auto& planned = attempt->outcomes[i].result;
-      const bool conflicted = planned && planned->status == CommitStatus::conflict;
-      // A conflict with a commit of the same group is as unknown as that one.
-      outcomes[i].result =
-          CommitOutcome{.status = conflicted && i == 0 ? CommitStatus::conflict : CommitStatus::unknown, .revision = 0};
-    }
-    log_.error("a metadata commit failed half-way; opening the database anew", {{"path", options_.path}});
-    connection_.reset();
-    return outcomes;
-  }
-  if (commits.size() > 1) {
+  if (commits.size() > 1 && !doubtful_) {
     // One of them may be to blame alone.
     for (std::size_t i = 0; i < commits.size(); ++i) outcomes[i] = std::move(apply(commits.subspan(i, 1))[0]);
     return outcomes;
   }
-  log_.warn("a metadata commit was refused", {{"error", attempt.error().message}});
-  outcomes[0].result = attempt.error();
+  log_.warn("metadata commits were refused", {{"count", commits.size()}, {"error", attempt.error().message}});
+  for (auto& outcome : outcomes) outcome.result = attempt.error();
   return outcomes;
 }
 
 Result<Writer::Attempt> Writer::try_apply(std::span<const Commit> commits) {
   Attempt attempt;
   attempt.outcomes.reserve(commits.size());
-  if (auto begun = connection_->execute("BEGIN IMMEDIATE"); !begun) {
-    connection_.reset();  // whatever state it is in, the next commit opens the file anew
-    return begun.error();
-  }
+  HANSA_CHECK(begin());
   Revision next = revision_;
   for (const auto& commit : commits) {
     auto outcome = apply_one(commit, next + 1);
@@ -232,8 +232,7 @@ Result<Writer::Attempt> Writer::try_apply(std::span<const Commit> commits) {
     return stored.error();
   }
   if (auto done = connection_->execute("COMMIT"); !done) {
-    log_.error("COMMIT failed", {{"error", done.error().message}});
-    attempt.commit_failed = true;
+    attempt.commit_failed = done.error();
     return attempt;
   }
   revision_ = next;
