@@ -1,4 +1,5 @@
-// hansa_sim: runs the push-pull workload on one node over many seeds. A failing seed prints the command that repeats it.
+// hansa_sim: runs the push-pull workload on one node over many seeds. A failing seed prints the command that repeats
+// it.
 #include <charconv>
 #include <cstdio>
 #include <cstring>

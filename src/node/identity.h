@@ -2,8 +2,8 @@
 //
 //   {"format":1,"cluster":..,"node":..,"disk":..,"boot":..,"next":..,"secret":..,"measured_ms":..}
 //
-// All nonces are random hexadecimal. `secret` signs the ids of upload sessions; the file is readable by its owner's group
-// at most as the folder allows. `measured_ms` is what the slow clock had measured of its tick at a clean stop.
+// All nonces are random hexadecimal. `secret` signs the ids of upload sessions; the file is readable by its owner's
+// group at most as the folder allows. `measured_ms` is what the slow clock had measured of its tick at a clean stop.
 #pragma once
 
 #include <cstdint>

@@ -1,8 +1,9 @@
 // UploadSessions: the open uploads of one node.
 //
-// A session's id is random and carries a MAC over repository and user, so that it works only where it was given out, and
-// is recognised after a restart without a record: the staged file is then reopened and hashed from its start (H12).
-// One request at a time uses a session; a second one is refused. Idle sessions expire by ticks, never by wall time.
+// A session's id is random and carries a MAC over repository and user, so that it works only where it was given out,
+// and is recognised after a restart without a record: the staged file is then reopened and hashed from its start
+// (H12). One request at a time uses a session; a second one is refused. Idle sessions expire by ticks, never by wall
+// time.
 //
 // Thread-safe. The blob store outlives it.
 #pragma once

@@ -27,13 +27,11 @@ io::Task<void> Upkeep::collect_loop() {
 }
 
 io::Task<Result<void>> Upkeep::collect() {
-  const bool busy = collecting_.exchange(true);
-  if (busy) co_return make_error(ErrorCode::conflict, "a collection is under way; wait for its end");
-  auto done = co_await load_references();
-  if (done) done = co_await sweep_repositories();
-  if (done) done = co_await sweep_bytes();
-  collecting_ = false;
-  co_return done;
+  const Turn turn(collecting_);
+  if (!turn.mine()) co_return make_error(ErrorCode::conflict, "a collection is under way; wait for its end");
+  HANSA_CO_CHECK(co_await load_references());
+  HANSA_CO_CHECK(co_await sweep_repositories());
+  co_return co_await sweep_bytes();
 }
 
 // Manifests whose references stand in the body only are read before their repository is swept (H15).
@@ -126,23 +124,34 @@ io::Task<Result<void>> Upkeep::sweep_chunks(oci::RepositoryName name, std::vecto
   co_return Result<void>{};
 }
 
+// Those of a page that no record names now.
+Result<std::vector<oci::Digest>> Upkeep::unnamed_of(const std::vector<blob::StoredBlob>& page) {
+  HANSA_TRY(auto view, ports_.catalog.snapshot());
+  std::vector<oci::Digest> unnamed;
+  for (const auto& entry : page) {
+    HANSA_TRY(const bool named, view.named_anywhere(entry.digest));
+    if (!named) unnamed.push_back(entry.digest);
+  }
+  return unnamed;
+}
+
 io::Task<Result<void>> Upkeep::sweep_bytes() {
-  const auto unnamed = [this](const oci::Digest& digest) {
-    auto view = ports_.catalog.snapshot();
-    if (!view) return false;
-    auto named = view->named_anywhere(digest);
-    return named && !*named;
-  };
   std::optional<oci::Digest> after;
   io::TaskContext& context = co_await io::current_context();
   while (true) {
     HANSA_CO_TRY(const auto page, co_await ports_.maintenance.list(after, blob_page));
-    for (const auto& entry : page) {
+    // Looked at twice: here cheaply, and under the digest's lock by the store.
+    auto look = [this, &page] { return unnamed_of(page); };
+    HANSA_CO_TRY(const auto candidates, co_await io::blocking(io::Pool::metadata, std::move(look)));
+    for (const auto& digest : candidates) {
       if (context.cancelled()) co_return make_error(ErrorCode::cancelled, "collection was stopped");
-      // Looked at twice: here cheaply, and under the digest's lock by the store.
-      if (!unnamed(entry.digest)) continue;
-      std::function<bool()> still = [&unnamed, digest = entry.digest] { return unnamed(digest); };
-      HANSA_CO_TRY(const bool swept, co_await ports_.maintenance.sweep(entry.digest, std::move(still)));
+      std::function<bool()> still = [this, digest] {
+        auto view = ports_.catalog.snapshot();
+        if (!view) return false;
+        const auto named = view->named_anywhere(digest);
+        return named && !*named;
+      };
+      HANSA_CO_TRY(const bool swept, co_await ports_.maintenance.sweep(digest, std::move(still)));
       if (swept) ++swept_blobs_;
     }
     if (page.size() < blob_page) break;

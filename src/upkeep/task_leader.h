@@ -1,5 +1,5 @@
-// TaskLeader: leadership of one background task, held by a lease on the record task/<name>, so that in a cluster one node
-// at a time does it. Never for safety alone: every commit of the task compares the record's create revision.
+// TaskLeader: leadership of one background task, held by a lease on the record task/<name>, so that in a cluster one
+// node at a time does it. Never for safety alone: every commit of the task compares the record's create revision.
 //
 // Use from one task at a time. The store and the catalogue outlive it; dropping it ends the lease.
 #pragma once

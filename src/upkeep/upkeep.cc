@@ -9,22 +9,6 @@ namespace {
 
 constexpr std::size_t scrub_page = 200;  // blobs listed at a time
 
-// Frees a flag that says "one at a time".
-class Turn {
- public:
-  explicit Turn(std::atomic<bool>& flag) : flag_(flag), mine_(!flag.exchange(true)) {}
-  ~Turn() {
-    if (mine_) flag_ = false;
-  }
-  Turn(const Turn&) = delete;
-  Turn& operator=(const Turn&) = delete;
-  bool mine() const { return mine_; }
-
- private:
-  std::atomic<bool>& flag_;
-  bool mine_;
-};
-
 }  // namespace
 
 io::Duration tick_length(const Options& options) {

@@ -1,5 +1,5 @@
-// Upkeep: what a node does in the background: advances the slow clock, collects what nothing needs, sweeps bytes that no
-// record names, expires uploads, checks stored bytes.
+// Upkeep: what a node does in the background: advances the slow clock, collects what nothing needs, sweeps bytes that
+// no record names, expires uploads, checks stored bytes.
 //
 // P7: collection never takes what is reachable from an acknowledged manifest, or was uploaded, mounted or confirmed by
 // HEAD within the grace time; it never blocks a push and may be stopped at any point. Ages are counted in ticks of
@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/log.h"
 #include "blob/store.h"
@@ -46,6 +47,22 @@ struct Ports {
 
 io::Duration tick_length(const Options& options);
 
+// The right to do what one may do at a time; ask mine(). Gives it back when dropped.
+class Turn {
+ public:
+  explicit Turn(std::atomic<bool>& flag) : flag_(flag), mine_(!flag.exchange(true)) {}
+  ~Turn() {
+    if (mine_) flag_ = false;
+  }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+  bool mine() const { return mine_; }
+
+ private:
+  std::atomic<bool>& flag_;
+  bool mine_;
+};
+
 class Upkeep {
  public:
   Upkeep(Ports ports, Options options);
@@ -73,6 +90,7 @@ class Upkeep {
   io::Task<Result<void>> sweep_repository(oci::RepositoryName name);
   io::Task<Result<void>> sweep_chunks(oci::RepositoryName name, std::vector<catalog::SweepItem> items);
   io::Task<Result<void>> sweep_bytes();
+  Result<std::vector<oci::Digest>> unnamed_of(const std::vector<blob::StoredBlob>& page);
   io::Task<Result<std::string>> read_body(oci::Digest digest);
 
   Ports ports_;
