@@ -13,7 +13,7 @@ BANNED = [
     (r'\basio::detached\b', (), 'TaskScope::spawn'),
     (r'\b(system|steady|high_resolution)_clock::now\b', ('src/io/asio/',), 'io::Clock'),
     (r'\brandom_device\b|\bmt19937|#include <random>', (), 'io::Random'),
-    (r'(?<!io::)\bsleep_for\(|\bthis_thread::sleep|\busleep\(', ('src/io/asio/',), 'io::sleep_for, or wait for the event itself'),
+    (r'\bthis_thread::sleep|\busleep\(', ('src/io/asio/',), 'io::sleep_for, or wait for the event itself'),
     (r'\bvolatile\b', (), 'std::atomic'),
     (r'\bFIXME\b|\bTODO\b|\bXXX\b', (), 'do it now or write an issue'),
     (r'catch \(\.\.\.\)(?!.*throw)', ('src/io/', 'src/http/'), 'catch what you expect'),
