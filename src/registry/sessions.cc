@@ -157,7 +157,6 @@ io::Task<Result<std::size_t>> UploadSessions::expire() {
   const blob::TickNumber now = tick_();
   HANSA_CO_TRY(const auto staged, co_await blobs_.list_staged());
   std::vector<std::shared_ptr<Session>> expired;
-  std::vector<std::string> stray;
   {
     const std::lock_guard guard(mutex_);
     drop_old_finished(now);
@@ -174,14 +173,18 @@ io::Task<Result<std::size_t>> UploadSessions::expire() {
       if (seen + options_.idle_ticks > now) {
         still.emplace(id, seen);
       } else {
-        stray.push_back(id);
+        // Known and busy until it is gone, so that no request reopens it meanwhile.
+        auto session = std::make_shared<Session>();
+        session->id = id;
+        session->busy = true;
+        sessions_.emplace(id, session);
+        expired.push_back(std::move(session));
       }
     }
     strays_ = std::move(still);
   }
   for (const auto& session : expired) HANSA_CO_CHECK(co_await discard(*session));
-  for (const auto& id : stray) HANSA_CO_CHECK(co_await blobs_.discard_staged(id));
-  co_return expired.size() + stray.size();
+  co_return expired.size();
 }
 
 }  // namespace hansa::registry
