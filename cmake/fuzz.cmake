@@ -1,0 +1,21 @@
+# Fuzz targets stand beside the code as <name>_fuzz.cc and become the programs <name>_fuzz (libFuzzer, with the fuzz
+# preset). Corpora: tests/corpora/<name>/. Everywhere else the same files are replayed by the program <name>_replay,
+# so that a crash once found stays a test.
+foreach(room IN LISTS HANSA_ROOMS)
+  hansa_room_files(${room} "*_fuzz.cc" "${HANSA_ROOMS}" files)
+  hansa_room_target(${room} library)
+  foreach(file IN LISTS files)
+    get_filename_component(name ${file} NAME_WE)
+    if(HANSA_FUZZ)
+      add_executable(${name} ${file})
+      target_link_libraries(${name} PRIVATE ${library})
+      target_compile_options(${name} PRIVATE -fsanitize=fuzzer)
+      target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+    elseif(HANSA_TESTS)
+      string(REGEX REPLACE "_fuzz$" "" short ${name})
+      add_executable(${short}_replay ${file} ${CMAKE_SOURCE_DIR}/tests/replay_main.cc)
+      target_link_libraries(${short}_replay PRIVATE ${library})
+      add_test(NAME "fuzz corpus: ${short}" COMMAND ${short}_replay ${CMAKE_SOURCE_DIR}/tests/corpora/${short})
+    endif()
+  endforeach()
+endforeach()
