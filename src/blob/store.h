@@ -82,6 +82,10 @@ class BlobStore {
   // Staging. `id` is a file-name-safe session id. create: exists error if there is one; reopen: not_found(upload).
   virtual io::Task<Result<std::shared_ptr<StagedBlob>>> create_staged(std::string id, oci::Algorithm algorithm) = 0;
   virtual io::Task<Result<std::shared_ptr<StagedBlob>>> reopen_staged(std::string id, oci::Algorithm algorithm) = 0;
+  // Takes in a file of the same medium as a staged blob and hashes it: no bytes are copied, the original keeps its name
+  // and must not be written to any more. unsupported where there are no links; io when the file lies elsewhere.
+  virtual io::Task<Result<std::shared_ptr<StagedBlob>>> adopt_staged(std::string id, std::string file,
+                                                                     oci::Algorithm algorithm);
   virtual io::Task<Result<void>> discard_staged(std::string id) = 0;  // fine if absent
   virtual io::Task<Result<std::vector<std::string>>> list_staged() = 0;
 

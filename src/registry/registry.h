@@ -153,6 +153,12 @@ class Registry {
   virtual io::Task<Result<void>> push_blob(auth::Access who, oci::RepositoryName repository, oci::Digest digest,
                                            io::ByteSource& body) = 0;
 
+  // Import: the file of this path, on the same file system, becomes the blob, linked to the repository. It is hashed
+  // first (invalid(digest) if it is something else); nothing is copied (a hard link) and the original keeps its name.
+  // unsupported where the blob store has no links.
+  virtual io::Task<Result<void>> adopt_blob(auth::Access who, oci::RepositoryName repository, oci::Digest digest,
+                                            std::string file);
+
   // Lists. `after` is exclusive and need not exist. list_repositories shows what the caller may read.
   virtual io::Task<Result<NameList>> list_tags(auth::Access who, oci::RepositoryName repository, Page page) = 0;
   virtual io::Task<Result<NameList>> list_repositories(auth::Access who, Page page) = 0;

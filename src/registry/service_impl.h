@@ -45,6 +45,8 @@ class Service final : public RegistryService {
   io::Task<Result<void>> cancel_upload(auth::Access who, oci::RepositoryName repository, std::string session) override;
   io::Task<Result<void>> push_blob(auth::Access who, oci::RepositoryName repository, oci::Digest digest,
                                    io::ByteSource& body) override;
+  io::Task<Result<void>> adopt_blob(auth::Access who, oci::RepositoryName repository, oci::Digest digest,
+                                    std::string file) override;
   io::Task<Result<NameList>> list_tags(auth::Access who, oci::RepositoryName repository, Page page) override;
   io::Task<Result<NameList>> list_repositories(auth::Access who, Page page) override;
   io::Task<Result<ReferrerList>> list_referrers(auth::Access who, oci::RepositoryName repository, oci::Digest subject,

@@ -35,6 +35,8 @@ class Store final : public DiskBlobStore {
   io::Task<Result<std::shared_ptr<BlobReader>>> open(oci::Digest digest) override;
   io::Task<Result<std::shared_ptr<StagedBlob>>> create_staged(std::string id, oci::Algorithm algorithm) override;
   io::Task<Result<std::shared_ptr<StagedBlob>>> reopen_staged(std::string id, oci::Algorithm algorithm) override;
+  io::Task<Result<std::shared_ptr<StagedBlob>>> adopt_staged(std::string id, std::string file,
+                                                             oci::Algorithm algorithm) override;
   io::Task<Result<void>> discard_staged(std::string id) override;
   io::Task<Result<std::vector<std::string>>> list_staged() override;
   io::Task<Result<Receipt>> finish(std::shared_ptr<StagedBlob> staged, oci::Digest expected) override;

@@ -1,0 +1,293 @@
+#include "server/application.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <fstream>
+#include <sstream>
+
+#include "api/api.h"
+#include "api/distribution/distribution.h"
+#include "io/asio/posix_disk.h"
+#include "server/import.h"
+#include "server/version.h"
+
+namespace hansa::server {
+namespace {
+
+constexpr int settle_ms = 150;                          // files rest for so long before they are read again
+constexpr std::size_t max_htpasswd = 16 * 1024 * 1024;  // bytes
+
+sigset_t handled_signals() {
+  sigset_t set;
+  ::sigemptyset(&set);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) ::sigaddset(&set, number);
+  return set;
+}
+
+io::Task<void> start_into(node::Ports ports, node::Options options, Result<std::unique_ptr<node::Node>>* out) {
+  *out = co_await node::Node::start(ports, std::move(options));
+}
+
+io::Task<void> close_scope(io::TaskScope* scope) {
+  co_await scope->close();
+}
+
+io::Task<void> stop_node(node::Node* node) {
+  co_await node->stop();
+}
+
+// The node's errors name files; this adds what to do.
+Error explain_start(Error error, const std::string& root) {
+  std::string advice;
+  switch (error.code) {
+    case ErrorCode::conflict:
+      advice = "; stop the other hansa process that uses this folder, or name another one";
+      break;
+    case ErrorCode::out_of_space: advice = "; make space on this disk"; break;
+    case ErrorCode::io:
+    case ErrorCode::not_found:
+      advice = "; the folder must exist or be creatable, and be writable for this user (see storage.rootDirectory)";
+      break;
+    default: break;
+  }
+  error.message += advice;
+  return std::move(error).with_context("cannot start on the data in " + root);
+}
+
+// What a reload cannot change.
+bool needs_restart(const config::Config& a, const config::Config& b) {
+  const auto tls = [](const config::Config& c) { return c.http.tls.value_or(http::TlsFiles{}); };
+  const bool same_tls =
+      tls(a).certificate == tls(b).certificate && tls(a).key == tls(b).key && tls(a).client_ca == tls(b).client_ca;
+  return a.storage.root != b.storage.root || a.storage.gc != b.storage.gc || a.storage.gc_delay != b.storage.gc_delay ||
+         a.storage.gc_interval != b.storage.gc_interval || a.storage.verify_every != b.storage.verify_every ||
+         a.http.address != b.http.address || a.http.port != b.http.port || a.http.allow_origin != b.http.allow_origin ||
+         a.http.transfer_timeout != b.http.transfer_timeout || !same_tls || a.log_output != b.log_output ||
+         a.metrics_path != b.metrics_path || a.scrub_interval != b.scrub_interval;
+}
+
+}  // namespace
+
+void block_signals() {
+  const sigset_t set = handled_signals();
+  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+}
+
+node::Options node_options(const config::Config& config) {
+  node::Options options;
+  options.root = config.storage.root;
+  options.gc = config.storage.gc;
+  options.gc_delay = config.storage.gc_delay;
+  options.gc_interval = config.storage.gc_interval;
+  options.verify_every = config.storage.verify_every;
+  options.scrub_interval = config.scrub_interval.value_or(io::Duration::zero());
+  return options;
+}
+
+Result<auth::AuthSettings> auth_settings(const config::Config& config, Logger& log) {
+  auth::AuthSettings settings;
+  settings.realm = config.http.realm;
+  settings.fail_delay = config.http.fail_delay;
+  settings.client_certificates = config.http.client_certificates();
+  settings.policy = config.http.policy;
+  if (config.http.htpasswd.empty()) return settings;
+  const std::string& path = config.http.htpasswd;
+  std::ifstream stream(path, std::ios::binary);
+  std::ostringstream text;
+  if (stream.is_open() && stream.peek() != std::ifstream::traits_type::eof()) text << stream.rdbuf();
+  if (!stream.is_open() || stream.bad() || text.str().size() > max_htpasswd) {
+    return make_error(
+        ErrorCode::io, Subject::config,
+        "http.auth.htpasswd.path: cannot read " + path + "; check that the file exists and its permissions");
+  }
+  settings.users = auth::Htpasswd::parse(text.str());
+  for (const auto& warning : settings.users->warnings()) log.warn("htpasswd", {{"file", path}, {"warning", warning}});
+  return settings;
+}
+
+Application::Application(config::Config config, io::Clock& clock, ServerLog& log)
+    : config_(std::move(config)), clock_(clock), log_(log) {}
+
+Application::~Application() {
+  stop();
+}
+
+Result<void> Application::start() {
+  for (const auto& warning : config_.warnings) log_.warn("configuration", {{"file", config_.file}, {"key", warning}});
+  random_ = io::asio::real_random();
+  disk_ = io::asio::posix_disk();
+  HANSA_TRY(auto settings, auth_settings(config_, log_));
+  authenticator_ = std::make_unique<auth::BasicAuthenticator>(clock_, *random_, std::move(settings));
+  loops_ = std::make_unique<io::asio::EventLoops>();
+  HANSA_CHECK(start_node());
+  HANSA_CHECK(import_layouts());
+  HANSA_CHECK(listen());
+  return open_doors();
+}
+
+Result<void> Application::start_node() {
+  const node::Ports ports{
+      .disk = *disk_, .clock = clock_, .random = *random_, .executor = loops_->executor(0), .log = log_};
+  Result<std::unique_ptr<node::Node>> started = make_error(ErrorCode::internal, "the node did not start");
+  io::asio::run_and_wait(loops_->executor(0), start_into(ports, node_options(config_), &started));
+  if (!started) return explain_start(std::move(started).error(), config_.storage.root);
+  node_ = std::move(*started);
+  return {};
+}
+
+Result<void> Application::import_layouts() {
+  ImportOptions options{.source = config_.storage.root, .repository = {}, .copy = false};
+  return import_at_start(node_->registry(), loops_->executor(0), options, log_);
+}
+
+Result<void> Application::listen() {
+  metrics_ = std::make_unique<metrics::ServerMetrics>(metrics::BuildInfo{
+      .version = std::string(version), .spec_version = std::string(config::spec_version), .commit = ""});
+  metrics_->set_source([this] { return numbers(); });
+  api::Services services{.registry = node_->registry(),
+                         .authenticator = *authenticator_,
+                         .metrics = *metrics_,
+                         .log = log_,
+                         .clock = clock_,
+                         .live = {},
+                         .ready = [this] { return ready_.load(); },
+                         .started = [this] { return ready_.load(); },
+                         .options = {.allow_origin = config_.http.allow_origin, .metrics_path = config_.metrics_path}};
+  http::ServerOptions options;
+  options.address = config_.http.address;
+  options.port = config_.http.port;
+  options.tls = config_.http.tls;
+  options.limits.transfer_timeout = config_.http.transfer_timeout;
+  http::Handler handler = api::make_handler(std::move(services), api::distribution::routes());
+  HANSA_TRY(server_, http::listen(*loops_, std::move(options), std::move(handler), log_));
+  listening_ = server_.get();
+  ready_ = true;
+  return {};
+}
+
+Result<void> Application::open_doors() {
+  control_scope_ = std::make_unique<io::TaskScope>(loops_->executor(0));
+  HANSA_TRY(control_, ControlSocket::open(config_.storage.root));
+  HANSA_TRY(watch_, FileWatch::open());
+  watch_files();
+  return {};
+}
+
+metrics::NodeNumbers Application::numbers() {
+  const node::Status status = node_->status();
+  metrics::NodeNumbers out{.ready = status.ready,
+                           .uploads = status.uploads,
+                           .repositories = status.repositories,
+                           .manifests = status.manifests,
+                           .swept_blobs = status.swept_blobs,
+                           .corrupt_blobs = status.corrupt_blobs,
+                           .disk_total = status.disk_total,
+                           .disk_available = status.disk_available};
+  if (const http::Server* server = listening_.load()) {
+    const auto counters = server->counters();
+    out.connections = counters.connections;
+    out.connections_accepted = counters.accepted;
+    out.connections_refused = counters.refused;
+  }
+  return out;
+}
+
+void Application::watch_files() {
+  watch_->add({config_.file, config_.http.htpasswd});
+  if (config_.http.tls) watch_->add({config_.http.tls->certificate, config_.http.tls->key});
+}
+
+void Application::reload() {
+  if (!config_.file.empty()) {
+    auto fresh = config::load(config_.file);
+    if (!fresh) {
+      log_.error("the configuration is not read again; the old one stays in force", {{"error", fresh.error().message}});
+    } else {
+      if (needs_restart(config_, *fresh)) {
+        log_.warn("some changes of the configuration need a restart; they are not in force yet",
+                  {{"file", config_.file}});
+      }
+      config_.http.policy = fresh->http.policy;
+      config_.http.realm = fresh->http.realm;
+      config_.http.htpasswd = fresh->http.htpasswd;
+      config_.http.fail_delay = fresh->http.fail_delay;
+      config_.log_level = fresh->log_level;
+      log_.set_level(config_.log_level);
+    }
+  }
+  if (auto settings = auth_settings(config_, log_)) {
+    authenticator_->replace(std::move(*settings));
+  } else {
+    log_.error("the users are not read again; the old ones stay in force", {{"error", settings.error().message}});
+  }
+  if (config_.http.tls) {
+    const auto reloaded = server_->reload_tls();
+    if (!reloaded) {
+      log_.error("the certificate is not read again; the old one stays in force",
+                 {{"error", reloaded.error().message}});
+    }
+  }
+  watch_files();
+  log_.info("loaded new configuration settings", {{"file", config_.file}});
+}
+
+void Application::accept_control() {
+  const int connection = control_->accept();
+  if (connection < 0) return;
+  loops_->executor(0).post(
+      [this, connection] { control_scope_->spawn("control", serve_control(connection, *node_, clock_, log_)); });
+}
+
+void Application::run() {
+  const sigset_t set = handled_signals();
+  const int signals = ::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+  ::sd_notify(0, "READY=1");
+  std::array<pollfd, 3> waits{{{.fd = signals, .events = POLLIN, .revents = 0},
+                               {.fd = control_->descriptor(), .events = POLLIN, .revents = 0},
+                               {.fd = watch_->descriptor(), .events = POLLIN, .revents = 0}}};
+  bool changed = false;
+  while (true) {
+    const int ready = ::poll(waits.data(), waits.size(), changed ? settle_ms : -1);
+    if (ready < 0 && errno != EINTR) break;
+    if (ready == 0 && std::exchange(changed, false)) reload();
+    if (ready <= 0) continue;
+    signalfd_siginfo signal{};
+    if ((waits[0].revents & POLLIN) != 0 && ::read(signals, &signal, sizeof signal) == sizeof signal) {
+      if (signal.ssi_signo != SIGHUP) break;
+      changed = false;
+      if (const auto reopened = log_.reopen(); !reopened) {
+        log_.error("the log is not opened anew", {{"error", reopened.error().message}});
+      }
+      reload();
+    }
+    if ((waits[1].revents & POLLIN) != 0) accept_control();
+    if ((waits[2].revents & POLLIN) != 0) changed = watch_->take() || changed;
+  }
+  ::close(signals);
+  log_.info("shutting down: requests under way may finish", {});
+  ::sd_notify(0, "STOPPING=1");
+}
+
+void Application::stop() {
+  ready_ = false;
+  if (server_) server_->stop();
+  listening_ = nullptr;
+  control_.reset();
+  if (control_scope_) io::asio::run_and_wait(loops_->executor(0), close_scope(control_scope_.get()));
+  control_scope_.reset();
+  if (node_) io::asio::run_and_wait(loops_->executor(0), stop_node(node_.get()));
+  if (loops_) loops_->stop();
+  // The handler names the services, so it goes before them.
+  server_.reset();
+  node_.reset();
+  loops_.reset();
+}
+
+}  // namespace hansa::server

@@ -1,0 +1,162 @@
+#include "server/control.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "io/wait.h"
+
+namespace hansa::server {
+namespace {
+
+constexpr int backlog = 4;
+constexpr std::size_t longest_command = 64;                                // bytes
+constexpr io::Duration between_progress = std::chrono::milliseconds(500);  // of the lines
+constexpr timeval patience{.tv_sec = 5, .tv_usec = 0};                     // of one read or write of the socket
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&&) = delete;
+  int get() const { return fd_; }
+  int release() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_;
+};
+
+// The address of a path of any length: the folder is reached through its descriptor.
+struct Address {
+  Descriptor folder;
+  sockaddr_un socket{};
+};
+
+Result<Address> address_in(const std::string& root) {
+  Address address{.folder = Descriptor(::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC))};
+  if (address.folder.get() < 0) return errno_error(errno, root);
+  const std::string path = "/proc/self/fd/" + std::to_string(address.folder.get()) + "/" + std::string(control_name);
+  address.socket.sun_family = AF_UNIX;
+  std::memcpy(static_cast<char*>(address.socket.sun_path), path.c_str(), path.size() + 1);
+  return address;
+}
+
+void set_patience(int socket) {
+  ::setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  ::setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+}
+
+std::string read_command(int connection) {
+  std::string command;
+  char c = 0;
+  while (command.size() < longest_command && ::recv(connection, &c, 1, 0) == 1 && c != '\n') command += c;
+  return command;
+}
+
+void send_all(int connection, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t sent = ::send(connection, text.data(), text.size(), MSG_NOSIGNAL);
+    if (sent <= 0) return;  // the asker went away
+    text.remove_prefix(static_cast<std::size_t>(sent));
+  }
+}
+
+// From an event loop: what does not fit is dropped, the next line tells more.
+void send_some(int connection, const std::string& text) {
+  static_cast<void>(::send(connection, text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
+}
+
+std::string summary(const Result<blob::ScrubReport>& report) {
+  if (!report) return "error " + report.error().message + "\n";
+  std::string text;
+  for (const auto& digest : report->corrupt) text += "corrupt " + digest.text() + "\n";
+  return text + "done " + std::to_string(report->checked) + " " + std::to_string(report->checked_bytes) + "\n";
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ControlSocket>> ControlSocket::open(const std::string& root) {
+  const std::string path = root + "/" + std::string(control_name);
+  // The caller holds the lock of the root, so a socket that lies there is of a process that is gone.
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return errno_error(errno, path);
+  HANSA_TRY(const Address address, address_in(root));
+  Descriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (socket.get() < 0) return errno_error(errno, "socket");
+  // Before bind(): the file gets the mode of the socket, so that nobody slips in between.
+  if (::fchmod(socket.get(), 0600) != 0) return errno_error(errno, path);
+  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address.socket), sizeof address.socket) != 0 ||
+      ::listen(socket.get(), backlog) != 0) {
+    return errno_error(errno, path);
+  }
+  return std::unique_ptr<ControlSocket>(new ControlSocket(socket.release(), path));
+}
+
+ControlSocket::~ControlSocket() {
+  ::close(descriptor_);
+  ::unlink(path_.c_str());
+}
+
+int ControlSocket::accept() const {
+  return ::accept4(descriptor_, nullptr, nullptr, SOCK_CLOEXEC);
+}
+
+io::Task<void> serve_control(int connection, node::Node& node, io::Clock& clock, Logger& log) {
+  const Descriptor socket(connection);
+  set_patience(socket.get());
+  auto read = [fd = socket.get()] { return read_command(fd); };
+  const std::string command = co_await io::blocking(io::Pool::metadata, std::move(read));
+  std::string answer = "error there is no command \"" + command + "\"\n";
+  if (command == "scrub") {
+    log.info("scrub asked for", {});
+    io::MonotonicTime last{};
+    std::function<void(const blob::ScrubReport&)> progress = [fd = socket.get(), &clock,
+                                                              &last](const blob::ScrubReport& now) {
+      if (clock.monotonic() - last < between_progress) return;
+      last = clock.monotonic();
+      send_some(fd, "progress " + std::to_string(now.checked) + " " + std::to_string(now.checked_bytes) + "\n");
+    };
+    const auto report = co_await node.scrub(std::move(progress));
+    answer = summary(report);
+  }
+  auto write = [fd = socket.get(), answer] { send_all(fd, answer); };
+  co_await io::blocking(io::Pool::metadata, std::move(write));
+}
+
+Result<void> ask_server(const std::string& root, std::string_view command,
+                        const std::function<void(std::string_view)>& line) {
+  HANSA_TRY(const Address address, address_in(root));
+  const Descriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (socket.get() < 0) return errno_error(errno, "socket");
+  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address.socket), sizeof address.socket) != 0) {
+    const bool absent = errno == ENOENT || errno == ECONNREFUSED;
+    if (absent) return make_error(ErrorCode::not_found, "no server is running on " + root);
+    return errno_error(errno, root + "/" + std::string(control_name));
+  }
+  send_all(socket.get(), std::string(command) + "\n");
+  std::string rest;
+  std::array<char, 4096> buffer{};
+  while (true) {
+    const ssize_t got = ::recv(socket.get(), buffer.data(), buffer.size(), 0);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return errno_error(errno, "the running server does not answer");
+    if (got == 0) break;
+    rest.append(buffer.data(), static_cast<std::size_t>(got));
+    for (std::size_t end = rest.find('\n'); end != std::string::npos; end = rest.find('\n')) {
+      line(std::string_view(rest).substr(0, end));
+      rest.erase(0, end + 1);
+    }
+  }
+  return {};
+}
+
+}  // namespace hansa::server
