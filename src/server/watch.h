@@ -1,5 +1,5 @@
-// FileWatch: tells when one of some files may have changed: written, replaced by a rename, or moved under a symbolic link
-// as Kubernetes does. Watches their folders, so that a file that is gone and comes back is seen too.
+// FileWatch: tells when one of some files may have changed: written, replaced by a rename, or moved under a symbolic
+// link as Kubernetes does. Watches their folders, so that a file that is gone and comes back is seen too.
 #pragma once
 
 #include <memory>

@@ -6,7 +6,8 @@ using enum Type;
 using enum State;
 
 // clang-format off: a table, one key a line
-const std::array<Key, 93> extension_rows{{
+const std::array<Key, 93> extension_rows =
+  {{
     {"extensions", object, built, "", "what goes beyond the distribution specification"},
     {"extensions.metrics", object, built, "", "metrics for Prometheus"},
     {"extensions.metrics.enable", boolean, built, "true", "serve them"},

@@ -6,7 +6,8 @@ using enum Type;
 using enum State;
 
 // clang-format off: a table, one key a line
-const std::array<Key, 113> http_rows{{
+const std::array<Key, 113> http_rows =
+  {{
     {"http", object, built, "", "the listener and who may use it"},
     {"http.address", text, built, "127.0.0.1", "address to listen on"},
     {"http.port", text, built, "8080", "port to listen on; 0: chosen by the system"},

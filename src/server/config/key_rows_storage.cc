@@ -6,7 +6,8 @@ using enum Type;
 using enum State;
 
 // clang-format off: a table, one key a line
-const std::array<Key, 54> storage_rows{{
+const std::array<Key, 54> storage_rows =
+  {{
     {"distSpecVersion", text, built, "1.1.1", "version of the distribution specification; for information"},
     {"goVersion", text, accepted, "", "build information of zot"},
     {"commit", text, accepted, "", "build information of zot"},

@@ -1,0 +1,237 @@
+#include "server/config/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "server/config/check.h"
+#include "server/config/key_table.h"
+#include "server/config/units.h"
+#include "server/config/value.h"
+
+namespace hansa::server::config {
+namespace {
+
+using testing::HasSubstr;
+
+std::string error_of(std::string_view text, const std::string& file = "c.json") {
+  const auto config = parse(file, text);
+  return config ? "accepted" : config.error().message;
+}
+
+Config accepted(std::string_view text, const std::string& file = "c.json") {
+  const auto config = parse(file, text);
+  EXPECT_TRUE(config) << config.error().message;
+  return config ? *config : Config{};
+}
+
+// A configuration that is right but for `rest`, which begins with a comma or is empty.
+std::string with(const std::string& rest) {
+  return R"({"storage":{"rootDirectory":"/d"})" + rest + "}";
+}
+
+TEST(Config, the_smallest_one_has_the_defaults) {
+  const Config config = accepted(with(""));
+  EXPECT_EQ(config.storage.root, "/d");
+  EXPECT_TRUE(config.storage.gc);
+  EXPECT_EQ(config.storage.gc_delay, std::chrono::hours(1));
+  EXPECT_EQ(config.http.address, "127.0.0.1");
+  EXPECT_EQ(config.http.port, 8080);
+  EXPECT_EQ(config.http.transfer_timeout, std::chrono::seconds(60));
+  EXPECT_EQ(config.log_level, LogLevel::info);
+  EXPECT_EQ(config.metrics_path, "");
+  EXPECT_FALSE(config.scrub_interval);
+  EXPECT_FALSE(config.http.policy);
+}
+
+TEST(Config, keys_have_no_case_and_types_are_weak) {
+  const Config config = accepted(
+      R"({"STORAGE":{"rootdirectory":"/d","GC":"true","gcdelay":7200000000000},"http":{"Port":5000,"ADDRESS":"::1"}})");
+  EXPECT_EQ(config.storage.gc_delay, std::chrono::hours(2));
+  EXPECT_EQ(config.http.port, 5000);
+  EXPECT_EQ(config.http.address, "::1");
+}
+
+TEST(Config, two_colons_in_a_key_separate_levels) {
+  const Config config = accepted(R"({"storage::rootDirectory":"/d","http":{"address":"0.0.0.0"},"http::port":"5000"})");
+  EXPECT_EQ(config.storage.root, "/d");
+  EXPECT_EQ(config.http.address, "0.0.0.0");
+  EXPECT_EQ(config.http.port, 5000);
+}
+
+TEST(Config, yaml_says_the_same) {
+  const Config config = accepted("storage:\n  rootDirectory: /d\n  gcDelay: 90m\nhttp: {port: 5000}\n", "c.yaml");
+  EXPECT_EQ(config.storage.gc_delay, std::chrono::minutes(90));
+  EXPECT_EQ(config.http.port, 5000);
+  // Without an extension the first character decides.
+  EXPECT_EQ(accepted("storage: {rootDirectory: /d}\n", "config").storage.root, "/d");
+  EXPECT_EQ(accepted(" {\"storage\":{\"rootDirectory\":\"/d\"}}", "config").storage.root, "/d");
+}
+
+struct Mistake {
+  std::string text;
+  std::vector<std::string> says;
+};
+
+TEST(Config, each_kind_of_mistake_is_named_with_its_key_and_what_to_do) {
+  const Mistake mistakes[] = {
+      {"", {"c.json", "not valid JSON", "line 1"}},
+      {"{}", {"c.json", "no key"}},
+      {"[]", {"no key"}},
+      {R"({"storage":{"rootDirectory":"/d"},})", {"not valid JSON", "line 1, column 35"}},
+      {R"({"http":{}})", {"storage.rootDirectory", "missing"}},
+      {R"({"storage":{"rootDirectory":"/a","RootDirectory":"/b"}})", {"RootDirectory", "twice"}},
+      {R"({"storage":{"rootDirectory":"/a"},"storage":{"gc":true}})", {"storage", "twice"}},
+      {with(R"(,"http":{"port":"1"},"http::port":"2")"), {"port", "twice"}},
+      {R"({"storage":{"rootDirektory":"/a"}})", {"storage.rootDirektory: unknown key", "\"rootDirectory\""}},
+      {with(R"(,"htp":{})"), {"htp: unknown key", "\"http\""}},
+      {with(R"(,"port":"5000")"), {"port: unknown key here", "http.port"}},
+      {with(R"(,"http":{"qqqqqq":1})"), {"http.qqqqqq: unknown key", "known here are: accessControl"}},
+      {with(R"(,"http":5)"), {"http: must be an object", "not 5"}},
+      {with(R"(,"http":{"port":[1]})"), {"http.port: must be a single value"}},
+      {with(R"(,"http":{"port":"70000"})"), {"http.port", "0 to 65535", "70000"}},
+      {with(R"(,"http":{"port":"http"})"), {"http.port", "\"http\""}},
+      {with(R"(,"http":{"readTimeout":"soon"})"), {"http.readTimeout", "duration", "\"soon\""}},
+      {with(R"(,"http":{"auth":{"failDelay":"x"}})"), {"http.auth.failDelay", "whole number"}},
+      {with(R"(,"http":{"auth":{"failDelay":-1}})"), {"http.auth.failDelay", "0 to 3600"}},
+      {with(R"(,"http":{"auth":{"htpasswd":{}}})"), {"http.auth.htpasswd.path", "missing"}},
+      {with(R"(,"http":{"compat":["docker3"]})"), {"http.compat", "docker3", "docker2s2"}},
+      {with(R"(,"http":{"tls":{"cert":"a"}})"), {"http.tls.key", "missing"}},
+      {with(R"(,"http":{"tls":{"key":"a"}})"), {"http.tls.cert", "missing"}},
+      {with(R"(,"http":{"auth":{"mtls":{}}})"), {"http.auth.mtls", "http.tls.cacert"}},
+      {with(R"(,"log":{"level":"loud"})"), {"log.level", "loud"}},
+      {with(R"(,"log":{"audit":"f"})"), {"log.audit: not built yet"}},
+      {with(R"(,"extensions":{"metrics":{"prometheus":{"path":"/v2/x"}}})"), {"prometheus.path", "/v2/x"}},
+      {with(R"(,"extensions":{"metrics":{"prometheus":{"path":"/a/../b"}}})"), {"prometheus.path"}},
+      {with(R"(,"extensions":{"search":{}})"), {"extensions.search: not built yet", "\"enable\": false"}},
+      {with(R"(,"cluster":{"members":["a:1"]})"), {"cluster: not built yet"}},
+      {with(R"(,"http":{"accessControl":{"repositories":{"a[":{"anonymousPolicy":["read"]}}}})"), {"a[", "pattern"}},
+      {with(R"(,"http":{"accessControl":{"repositories":{"**":{"anonymousPolicy":["write"]}}}})"),
+       {"http.accessControl.repositories.**.anonymousPolicy", "\"write\"", "read, create, update and delete"}},
+      {with(R"(,"http":{"accessControl":{"repositories":{"**":{"defaultPolicy":["read"]}}}})"),
+       {"http.accessControl", "no way to log in"}},
+      {R"({"storage":{"rootDirectory":"/d","gcDelay":"-1h"}})", {"storage.gcDelay", "negative"}},
+      {R"({"storage":{"rootDirectory":"/d","gcInterval":"0"}})", {"storage.gcInterval", "not built yet"}},
+      {R"({"storage":{"rootDirectory":"/d","maxRepos":5}})", {"storage.maxRepos: not built yet"}},
+      {R"({"storage":{"rootDirectory":"/d","gcTimeWindow":"01:00-02:00"}})", {"storage.gcTimeWindow: not built yet"}},
+      {R"({"storage":{"rootDirectory":"/d","subPaths":{"/a":{"rootDirectry":"/b"}}}})",
+       {"storage.subPaths: not built yet", "storage.subPaths./a.rootDirectry: unknown key", "\"rootDirectory\""}},
+  };
+  for (const auto& mistake : mistakes) {
+    const std::string message = error_of(mistake.text);
+    for (const auto& part : mistake.says) EXPECT_THAT(message, HasSubstr(part)) << mistake.text;
+  }
+}
+
+TEST(Config, all_mistakes_are_told_at_once_one_a_line) {
+  const std::string message = error_of(R"({"storage":{"gcDelay":"x"},"http":{"port":"y","zzz":1}})");
+  EXPECT_EQ(std::ranges::count(message, '\n'), 3);
+  for (const char* key : {"gcDelay", "http.port", "http.zzz", "rootDirectory"}) EXPECT_THAT(message, HasSubstr(key));
+}
+
+TEST(Config, what_is_switched_off_or_asks_for_nothing_is_no_error) {
+  accepted(with(R"(,"extensions":{"search":{"enable":false,"cve":{"updateInterval":"2h"}},"ui":null,)"
+                R"("sync":{"enable":"false","registries":[{"urls":["https://a"]}]},"lint":{"enable":false}})"));
+  accepted(R"({"storage":{"rootDirectory":"/d","remoteCache":false,"maxRepos":0,"redirectBlobURL":false,"subPaths":{},)"
+           R"("retention":{"policies":[]},"storageDriver":null},"http":{"auth":{"apikey":false}}})");
+  // Still, its keys must be right.
+  EXPECT_THAT(error_of(with(R"(,"extensions":{"search":{"enable":false,"cve":{"updateIntervall":"2h"}}})")),
+              HasSubstr("updateInterval"));
+}
+
+TEST(Config, warnings_tell_what_has_no_effect) {
+  const Config config =
+      accepted(R"({"distSpecVersion":"1.0.1","storage":{"rootDirectory":"/d","gc":false,"gcDelay":"2h"},)"
+               R"("extensions":{"scrub":{"interval":"1m"},"mgmt":{}}})");
+  const std::string all = testing::PrintToString(config.warnings);
+  for (const char* part : {"distSpecVersion", "storage.gcDelay", "extensions.scrub.interval", "extensions.mgmt"}) {
+    EXPECT_THAT(all, HasSubstr(part));
+  }
+  EXPECT_EQ(config.scrub_interval, least_scrub_interval);
+}
+
+TEST(Config, access_control_becomes_a_policy) {
+  const Config config = accepted(
+      with(R"(,"http":{"auth":{"htpasswd":{"path":"users"}},"accessControl":{"groups":{"Dev":{"users":["ann"]}},)"
+           R"("repositories":{"Team/**":{"policies":[{"groups":["Dev"],"actions":["read","create"]}]}},)"
+           R"("adminPolicy":{"users":["root"],"actions":"delete"},"metrics":{"users":["prom"]}}})"));
+  ASSERT_TRUE(config.http.policy);
+  const auto& policy = *config.http.policy;
+  const auto where = *oci::RepositoryName::parse("team/app");
+  const auth::Identity ann{.user = "ann", .groups = policy.groups_of("ann")};
+  EXPECT_TRUE(policy.allows(ann, auth::Action::create, where));
+  EXPECT_FALSE(policy.allows(ann, auth::Action::update, where));
+  EXPECT_TRUE(policy.allows({.user = "root", .groups = {}}, auth::Action::remove, where));
+  EXPECT_TRUE(policy.may_read_metrics({.user = "prom", .groups = {}}));
+}
+
+TEST(Config, yaml_mistakes_are_named) {
+  EXPECT_THAT(error_of("storage: [", "c.yaml"), HasSubstr("not valid YAML: line 1"));
+  EXPECT_THAT(error_of("storage:\n  gc: true\n  GC: true\n", "c.yaml"), HasSubstr("line 3, column 3"));
+  EXPECT_THAT(error_of("a: 1\n---\nb: 1\n", "c.yaml"), HasSubstr("more than one document"));
+  EXPECT_THAT(error_of("x", "c.toml"), HasSubstr("not built yet"));
+  EXPECT_THAT(error_of("", "c.yaml"), HasSubstr("no key"));
+}
+
+TEST(Config, bombs_are_refused) {
+  std::string deep;
+  for (int i = 0; i < 100'000; ++i) deep += "{\"a\":";
+  EXPECT_THAT(error_of(deep), HasSubstr("nested too deep"));
+  std::string laughs = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n";
+  for (int i = 1; i < 12; ++i) {
+    const std::string before = "*a" + std::to_string(i - 1);
+    laughs += "a" + std::to_string(i) + ": &a" + std::to_string(i) + " [" + before;
+    for (int j = 0; j < 8; ++j) laughs += "," + before;
+    laughs += "]\n";
+  }
+  EXPECT_THAT(error_of(laughs, "c.yaml"), HasSubstr("too many values"));
+  EXPECT_THAT(error_of(std::string(max_config_file + 1, ' ')), HasSubstr("at most"));
+}
+
+TEST(Units, durations_are_those_of_go) {
+  using namespace std::chrono_literals;
+  const std::pair<const char*, io::Duration> good[] = {
+      {"1h30m", 90min}, {"1.5s", 1500ms}, {"300ms", 300ms}, {"-2m", -2min}, {"0", 0ns},
+      {"250", 250ns},   {"2us", 2us},     {".5s", 500ms},   {"720h", 720h}, {"+3s", 3s}};
+  for (const auto& [text, value] : good) EXPECT_EQ(parse_duration(text), value) << text;
+  for (const char* text : {"", "h", "1x", "1h2", "1 h", "--1s", "1e3s", "9999999999h", "s1"}) {
+    EXPECT_FALSE(parse_duration(text)) << text;
+  }
+  EXPECT_EQ(format_duration(90min), "1h30m");
+  EXPECT_EQ(format_duration(-1500ms), "-1s500ms");
+  EXPECT_EQ(format_duration(0s), "0s");
+}
+
+TEST(Units, near_names_are_found_and_far_ones_not) {
+  EXPECT_EQ(edit_distance("rootDirectory", "rootdirectroy"), 1U);
+  EXPECT_EQ(edit_distance("abc", ""), 3U);
+  const std::vector<std::string> known{"gc", "gcDelay", "dedupe", "rootDirectory"};
+  EXPECT_EQ(nearest("gcdely", known), "gcDelay");
+  EXPECT_EQ(nearest("directory", known), "");
+  EXPECT_EQ(nearest("zzz", known), "");
+}
+
+TEST(KeyTable, every_key_has_a_parent_and_every_default_is_of_its_type) {
+  std::set<std::string_view> paths;
+  for (const Key* key : key_table()) {
+    EXPECT_TRUE(paths.insert(key->path).second) << key->path << " is there twice";
+    const std::size_t dot = key->path.rfind('.');
+    if (dot != std::string_view::npos) EXPECT_TRUE(paths.contains(key->path.substr(0, dot))) << key->path;
+    if (key->fallback.empty()) continue;
+    if (key->type == Type::boolean) EXPECT_TRUE(parse_bool(key->fallback)) << key->path;
+    if (key->type == Type::integer) EXPECT_TRUE(parse_integer(key->fallback)) << key->path;
+    if (key->type == Type::duration) EXPECT_TRUE(parse_duration(key->fallback)) << key->path;
+  }
+}
+
+TEST(KeyTable, the_schema_is_json_and_names_what_is_not_built) {
+  const auto schema = nlohmann::json::parse(print_json_schema());
+  const auto& storage = schema["properties"]["storage"]["properties"];
+  EXPECT_EQ(storage["gcDelay"]["default"], "1h");
+  EXPECT_THAT(storage["storageDriver"]["description"].get<std::string>(), HasSubstr("not built yet"));
+  EXPECT_TRUE(storage["subPaths"]["additionalProperties"]["properties"].contains("gcDelay"));
+}
+
+}  // namespace
+}  // namespace hansa::server::config
