@@ -113,7 +113,8 @@ std::string pragmas(const DatabaseOptions& options, RealConnection::Role role) {
   if (role == RealConnection::Role::reader) return text + "PRAGMA query_only=1;";
   text += "PRAGMA page_size=" + std::to_string(page_size) + ";PRAGMA journal_mode=WAL;";
   text += options.full_sync ? "PRAGMA synchronous=FULL;" : "PRAGMA synchronous=NORMAL;";
-  return text + "PRAGMA wal_autocheckpoint=1000;PRAGMA journal_size_limit=8388608;";
+  text += "PRAGMA wal_autocheckpoint=" + std::to_string(options.checkpoint_pages) + ";";
+  return text + "PRAGMA journal_size_limit=8388608;";
 }
 }  // namespace
 

@@ -82,6 +82,7 @@ struct DatabaseOptions {
   std::string path;  // absolute; the folder exists
   std::size_t readers = 8;
   std::int64_t cache_bytes = 64 * 1024 * 1024;  // page cache of all connections together
+  int checkpoint_pages = 1000;                  // the WAL is copied into the database each time it has grown by so many
   bool full_sync = true;                        // synchronous=FULL: this file is the truth; NORMAL for views
 };
 
