@@ -10,6 +10,9 @@ foreach(room IN LISTS HANSA_ROOMS)
     add_executable(${name}_test ${files})
     hansa_room_target(${room} library)
     target_link_libraries(${name}_test PRIVATE ${library} hansa_sim_ports hansa_io_asio GTest::gtest_main GTest::gmock)
+    if(room MATCHES "^(registry|upkeep)$")
+      target_link_libraries(${name}_test PRIVATE hansa_node)  # their tests run whole nodes
+    endif()
     gtest_discover_tests(${name}_test TEST_PREFIX "${room}: " DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
                          PROPERTIES TIMEOUT 300)
   endif()

@@ -267,13 +267,7 @@ void PushPull::run_all() {
     }
     if (finished()) break;
     ++crashes_;
-    scope.cancel();
-    if (random_.below(3) == 0) {
-      node_.kill();
-    } else {
-      node_.crash();
-    }
-    run(world_, node_.executor(), scope.join());
+    node_.end(random_.below(3) == 0 ? Loss::nothing : Loss::unsynced, scope);
   }
   if (!node_.running()) {
     node_.disk().clear_faults();

@@ -30,12 +30,12 @@ void SimNode::stop() {
   node_.reset();
 }
 
-void SimNode::end(Loss loss) {
-  // From here every call of the disk fails, so that what still runs can change nothing; its answers reach nobody, since
-  // the life has ended.
+void SimNode::end(Loss loss, io::TaskScope& clients) {
   ++life_;
   log_.info(loss == Loss::unsynced ? "power cut" : "kill -9");
+  // From here every call of the disk fails, so that what still runs can change nothing.
   disk_.stop(loss);
+  run(world_, executor_, clients.close());
   run(world_, executor_, node_->stop());
   node_.reset();
   disk_.start();

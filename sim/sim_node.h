@@ -25,10 +25,10 @@ class SimNode {
   Result<void> start();
   // A clean stop.
   void stop();
-  // Power cut: unsynced data is lost or torn. Whatever ran ends without an effect.
-  void crash() { end(Loss::unsynced); }
-  // kill -9: the kernel keeps what was written.
-  void kill() { end(Loss::nothing); }
+  // The life ends at once: a power cut loses or tears unsynced data (Loss::unsynced), kill -9 leaves to the kernel what
+  // was written (Loss::nothing). What still runs, `clients` included, ends without an effect on the disk, and its
+  // answers reach nobody: see life().
+  void end(Loss loss, io::TaskScope& clients);
 
   bool running() const { return node_ != nullptr; }
   registry::Registry& registry() { return node_->registry(); }
@@ -41,8 +41,6 @@ class SimNode {
   std::uint64_t life() const { return life_; }
 
  private:
-  void end(Loss loss);
-
   World& world_;
   SimExecutor executor_;
   SimClock clock_;

@@ -80,6 +80,8 @@ Result<Receipt> Store::install_locked(DiskStaged& staged, const oci::Digest& dig
   // Without them the next open() hashes the file; those that lie there already are of the same bytes.
   if (auto sidecar = disk_.rename(layout_.staged_sidecar(staged.id()), layout_.sidecar(digest)); !sidecar) {
     log_.warn("the checksums of a blob were not kept", {{"digest", digest.text()}, {"error", sidecar.error().message}});
+    auto removed = disk_.remove(layout_.staged_sidecar(staged.id()));
+    if (!removed) log_.debug("they stay until the next start", {{"error", removed.error().message}});
   }
   if (auto synced = disk_.sync_directory(layout_.folder(digest)); !synced) {
     give_up_name_locked(digest, named_before);

@@ -30,11 +30,29 @@ Result<std::vector<StoredBlob>> Store::list_now(const std::optional<oci::Digest>
   return found;
 }
 
+// Checksums whose blob is gone (a crash or an error came between the two) are of no use and would stay for ever.
+void Store::remove_stray_sidecars(oci::Algorithm algorithm, const std::string& path,
+                                  const std::vector<io::DirectoryEntry>& entries) {
+  constexpr std::string_view suffix = ".crc";
+  for (const auto& entry : entries) {
+    if (!entry.name.ends_with(suffix)) continue;
+    const std::string blob = entry.name.substr(0, entry.name.size() - suffix.size());
+    if (std::ranges::binary_search(entries, blob, {}, &io::DirectoryEntry::name)) continue;
+    const auto digest = oci::Digest::parse(std::string(oci::to_string(algorithm)) + ":" + blob);
+    if (!digest) continue;
+    const std::lock_guard guard(lock_of(*digest));
+    if (disk_.info(path + "/" + blob)) continue;  // it came meanwhile
+    auto removed = disk_.remove(path + "/" + entry.name);
+    if (!removed) log_.debug("a stray checksum file stays", {{"error", removed.error().message}});
+  }
+}
+
 Result<void> Store::list_folder(oci::Algorithm algorithm, const std::string& folder,
                                 const std::optional<oci::Digest>& after, std::size_t limit,
                                 std::vector<StoredBlob>& out) {
   const std::string path = layout_.algorithm_folder(algorithm) + "/" + folder;
   HANSA_TRY(const auto entries, disk_.list(path));
+  remove_stray_sidecars(algorithm, path, entries);
   for (const auto& entry : entries) {
     if (out.size() >= limit) return {};
     auto digest = oci::Digest::parse(std::string(oci::to_string(algorithm)) + ":" + entry.name);

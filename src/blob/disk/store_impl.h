@@ -95,6 +95,8 @@ class Store final : public DiskBlobStore {
   Result<bool> sweep_now(const oci::Digest& digest, const std::function<bool()>& unnamed);
   Result<std::size_t> empty_trash_now();
   Result<std::vector<StoredBlob>> list_now(const std::optional<oci::Digest>& after, std::size_t limit);
+  void remove_stray_sidecars(oci::Algorithm algorithm, const std::string& path,
+                             const std::vector<io::DirectoryEntry>& entries);
   Result<void> list_folder(oci::Algorithm algorithm, const std::string& folder, const std::optional<oci::Digest>& after,
                            std::size_t limit, std::vector<StoredBlob>& out);
 

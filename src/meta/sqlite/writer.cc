@@ -143,10 +143,20 @@ void Writer::roll_back() {
 Result<void> Writer::reopen() {
   HANSA_TRY(auto fresh, RealConnection::open(vfs_, options_, RealConnection::Role::writer));
   connection_ = std::move(fresh);
+  HANSA_CHECK(start_new_wal());
   HANSA_TRY(const auto revision, get_meta("revision"));
   revision_ = static_cast<Revision>(revision);
   doubtful_ = false;
   return {};
+}
+
+// What a failed sync has touched (bytes, and the length of the file) is never built upon: the frames that count go to
+// the database file, and the WAL begins anew from nothing (P1).
+Result<void> Writer::start_new_wal() {
+  HANSA_TRY(auto checkpoint, connection_->prepare("PRAGMA wal_checkpoint(TRUNCATE)"));
+  HANSA_TRY(const bool row, checkpoint.step());
+  if (row && checkpoint.column_int(0) == 0) return checkpoint.run();
+  return make_error(ErrorCode::unavailable, "the metadata log cannot be replaced while it is read; try again");
 }
 
 Result<void> Writer::begin() {

@@ -60,6 +60,7 @@ class Writer {
   Result<Change> put(const std::string& key, std::string_view value, LeaseId lease, Revision next);
   Result<bool> remove(const std::string& key, ChangeSet& changes);
   Result<void> reopen();
+  Result<void> start_new_wal();
   void roll_back();
 
   Vfs& vfs_;
