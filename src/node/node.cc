@@ -33,6 +33,8 @@ class RealNode final : public Node {
  private:
   Result<void> open_root();
   Result<void> open_metadata();
+  Result<void> recognise();
+  io::Task<Result<void>> store_identity(std::int64_t measured_ms);
   io::Task<Result<void>> take_part();
   io::Task<Result<void>> submit_start();
   Result<void> open_blobs();
@@ -45,6 +47,7 @@ class RealNode final : public Node {
   // In the order of their making; destroyed in the reverse one.
   std::unique_ptr<io::DirectoryLock> lock_;
   Identity identity_;
+  bool has_identity_ = false;  // read from the disk, not made now
   catalog::View view_;
   std::unique_ptr<meta::sqlite::Store> store_;
   std::unique_ptr<catalog::Catalog> catalog_;
@@ -62,6 +65,7 @@ Result<void> RealNode::open_root() {
   HANSA_CHECK(ports_.disk.make_directories(options_.root));
   HANSA_TRY(lock_, ports_.disk.lock(options_.root));
   HANSA_TRY(auto known, read_identity(ports_.disk, options_.root));
+  has_identity_ = known.has_value();
   identity_ = known ? std::move(*known) : make_identity(ports_.random);
   return {};
 }
@@ -93,13 +97,25 @@ upkeep::Options RealNode::upkeep_options() const {
   return options;
 }
 
-// Founds the catalogue at the first start; registers this start of this disk (H4). Only then are receipts given.
-io::Task<Result<void>> RealNode::take_part() {
-  std::optional<catalog::Stored<catalog::NodeRecord>> before;
-  {
-    HANSA_CO_TRY(auto view, catalog_->snapshot());
-    HANSA_CO_TRY(before, view.node(identity_.node));
+// Whether folder and catalogue belong together; sets identity_ to what this start registers.
+Result<void> RealNode::recognise() {
+  HANSA_TRY(auto view, catalog_->snapshot());
+  HANSA_TRY(const auto layout, view.layout());
+  if (!layout && !identity_.boot.empty()) {
+    // Founding anew would leave every blob without a name, and collection would remove them all.
+    return make_error(ErrorCode::corrupt, Subject::file,
+                      options_.root +
+                          "/hansa.db is missing or empty, but disk.json says that this folder was in use. "
+                          "Restore hansa.db from a backup; or, to begin with an empty registry, move the folder away");
   }
+  if (layout && !has_identity_) {
+    if (layout->record.members.size() != 1) {
+      return make_error(ErrorCode::corrupt, Subject::file,
+                        options_.root + "/disk.json is missing, and it alone says which member this is; restore it");
+    }
+    identity_.node = layout->record.members.front();
+  }
+  HANSA_TRY(const auto before, view.node(identity_.node));
   if (before && !is_same_disk(identity_, before->record)) {
     ports_.log.warn("this folder is not the one that ran last (restored or copied?); its bytes will be checked",
                     {{"root", options_.root}});
@@ -108,11 +124,24 @@ io::Task<Result<void>> RealNode::take_part() {
   }
   if (before && before->record.disk == identity_.disk) identity_.boot = before->record.boot;
   identity_.next = ports_.random.hex(16);
+  return {};
+}
+
+io::Task<Result<void>> RealNode::store_identity(std::int64_t measured_ms) {
   Identity stored = identity_;
-  stored.measured_ms = 0;  // used once: a crash must not count it again
+  stored.measured_ms = measured_ms;
   auto write = [this, &stored] { return write_identity(ports_.disk, options_.root, stored); };
-  HANSA_CO_CHECK(co_await io::blocking(io::Pool::sync, std::move(write)));
-  co_return co_await submit_start();
+  co_return co_await io::blocking(io::Pool::sync, std::move(write));
+}
+
+// Founds the catalogue at the first start; registers this start of this disk (H4). Only then are receipts given.
+io::Task<Result<void>> RealNode::take_part() {
+  HANSA_CO_CHECK(recognise());
+  // What was measured is used once: a crash must not count it again.
+  HANSA_CO_CHECK(co_await store_identity(0));
+  HANSA_CO_CHECK(co_await submit_start());
+  identity_.boot = identity_.next;
+  co_return co_await store_identity(0);
 }
 
 io::Task<Result<void>> RealNode::submit_start() {
@@ -187,9 +216,8 @@ io::Task<void> RealNode::stop() {
   ready_ = false;
   co_await scope_.close();
   if (upkeep_) {
-    identity_.measured_ms = std::chrono::duration_cast<std::chrono::milliseconds>(upkeep_->measured()).count();
-    auto write = [this] { return write_identity(ports_.disk, options_.root, identity_); };
-    auto written = co_await io::blocking(io::Pool::sync, std::move(write));
+    const auto measured = std::chrono::duration_cast<std::chrono::milliseconds>(upkeep_->measured());
+    auto written = co_await store_identity(measured.count());
     if (!written) ports_.log.warn("disk.json could not be written", {{"error", written.error().message}});
   }
   auto close = [this] {

@@ -183,7 +183,13 @@ io::Task<Result<std::size_t>> UploadSessions::expire() {
     }
     strays_ = std::move(still);
   }
-  for (const auto& session : expired) HANSA_CO_CHECK(co_await discard(*session));
+  Result<void> outcome;
+  for (const auto& session : expired) {
+    // After an error too: a session that stayed busy could neither be used nor expire.
+    auto discarded = co_await discard(*session);
+    if (!discarded) outcome = std::move(discarded);
+  }
+  if (!outcome) co_return outcome.error();
   co_return expired.size();
 }
 
