@@ -52,6 +52,7 @@ class Clients:
                         REGISTRY_AUTH_FILE=str(self.home / 'auth.json'), DOCKER_CONFIG=str(self.home / '.docker'),
                         XDG_CONFIG_HOME=str(self.home / '.config'), XDG_CACHE_HOME=str(self.home / '.cache'),
                         XDG_DATA_HOME=str(self.home / '.local'), TMPDIR=str(self.home))
+        (self.home / 'auth.json').write_text('{}')
         if self.tls:
             self.env['SSL_CERT_FILE'] = str(self.certificates.ca)
         self.repository = f'{self.server.name}/clients/{self._testMethodName.removeprefix("test_")}'
@@ -77,7 +78,9 @@ class Clients:
         verify = 'true' if self.tls else 'false'
         self.login([skopeo, 'login'], f'--tls-verify={verify}')
         source, target = f'oci:{self.layout}:v1', f'docker://{self.repository}'
-        self.run_tool(skopeo, 'copy', '--insecure-policy', f'--dest-tls-verify={verify}', source, f'{target}:v1')
+        # Else skopeo may take a layer that another client of this machine compressed otherwise.
+        self.run_tool(skopeo, 'copy', '--insecure-policy', '--preserve-digests', f'--dest-tls-verify={verify}', source,
+                      f'{target}:v1')
         shown = json.loads(self.run_tool(skopeo, 'inspect', f'--tls-verify={verify}', f'{target}:v1').stdout)
         self.assertEqual(shown['Digest'], self.digest)
         self.run_tool(skopeo, 'copy', '--insecure-policy', f'--src-tls-verify={verify}', f'{target}:v1',
@@ -87,8 +90,8 @@ class Clients:
         # As a Docker schema-2 image, and from repository to repository (a mount).
         self.run_tool(skopeo, 'copy', '--insecure-policy', f'--dest-tls-verify={verify}', '--format', 'v2s2', source,
                       f'{target}:docker')
-        self.run_tool(skopeo, 'copy', '--insecure-policy', f'--src-tls-verify={verify}', f'--dest-tls-verify={verify}',
-                      f'{target}:v1', f'{target}-copy:v1')
+        self.run_tool(skopeo, 'copy', '--insecure-policy', '--preserve-digests', f'--src-tls-verify={verify}',
+                      f'--dest-tls-verify={verify}', f'{target}:v1', f'{target}-copy:v1')
         listed = json.loads(self.run_tool(skopeo, 'list-tags', f'--tls-verify={verify}', target).stdout)
         self.assertEqual(listed['Tags'], ['docker', 'v1'])
         self.run_tool(skopeo, 'delete', f'--tls-verify={verify}', f'{target}:v1')
@@ -162,7 +165,8 @@ class Clients:
 
     def test_oras(self):
         oras = tool('oras')
-        plain = [] if self.tls else ['--plain-http']
+        # Without a word oras speaks plain HTTP to localhost.
+        plain = ['--plain-http=' + ('false' if self.tls else 'true')]
         if self.password:
             self.run_tool(oras, 'login', *plain, '-u', USER, '--password-stdin', self.server.name, stdin=PASSWORD)
         (self.home / 'artifact.txt').write_text('an artifact')
@@ -174,7 +178,7 @@ class Clients:
         found = json.loads(self.run_tool(oras, 'discover', *plain, '--format', 'json', f'{self.repository}:v1').stdout)
         kinds = [entry['artifactType'] for entry in found.get('referrers') or found.get('manifests')]
         self.assertEqual(kinds, ['application/vnd.test.sbom'])
-        self.run_tool(oras, 'cp', '-r', *(['--from-plain-http', '--to-plain-http'] if not self.tls else []),
+        self.run_tool(oras, 'cp', '-r', *[f'--{end}-plain-http={"false" if self.tls else "true"}' for end in ('from', 'to')],
                       f'{self.repository}:v1', f'{self.repository}-copy:v1')
         (self.home / 'out').mkdir()
         self.run_tool(oras, 'pull', *plain, f'{self.repository}-copy:v1', '-o', self.home / 'out')
