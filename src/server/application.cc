@@ -46,9 +46,6 @@ io::Task<void> stop_node(node::Node* node) {
 Error explain_start(Error error, const std::string& root) {
   std::string advice;
   switch (error.code) {
-    case ErrorCode::conflict:
-      advice = "; stop the other hansa process that uses this folder, or name another one";
-      break;
     case ErrorCode::out_of_space: advice = "; make space on this disk"; break;
     case ErrorCode::io:
     case ErrorCode::not_found:

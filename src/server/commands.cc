@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
@@ -10,6 +11,7 @@
 #include "io/asio/event_loops.h"
 #include "io/asio/posix_disk.h"
 #include "server/application.h"
+#include "server/config/check.h"
 #include "server/config/key_table.h"
 #include "server/import.h"
 #include "server/version.h"
@@ -258,10 +260,24 @@ constexpr const char* examples = R"(Examples:
   hansa import /var/lib/zot config.json         take in a root folder of zot
   hansa import ./image --root /var/lib/hansa --name team/app)";
 
+// What CLI11 would only call a missing command.
+std::optional<std::string> unknown_command(int argc, char** argv) {
+  const std::vector<std::string> known{"serve", "verify", "schema", "scrub", "version", "import"};
+  if (argc < 2 || argv[1][0] == '-' || std::ranges::find(known, argv[1]) != known.end()) return std::nullopt;
+  const std::string near = config::nearest(argv[1], known);
+  const std::string hint =
+      near.empty() ? "there are serve, verify, schema, scrub, version and import" : "did you mean \"" + near + "\"?";
+  return "there is no command \"" + std::string(argv[1]) + "\"; " + hint + " (see hansa --help)";
+}
+
 }  // namespace
 
 int run_command_line(int argc, char** argv) {
-  CLI::App app("Hansa, an OCI registry");
+  if (const auto unknown = unknown_command(argc, argv)) {
+    std::fprintf(stderr, "hansa: %s\n", unknown->c_str());
+    return usage;
+  }
+  CLI::App app("Hansa, an OCI registry", "hansa");
   app.footer(examples);
   app.require_subcommand(1);
   std::string file;
@@ -290,7 +306,7 @@ int run_command_line(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     const bool help = error.get_exit_code() == 0;
-    if (!help) std::cerr << "hansa: " << error.what() << "\n\n" << app.help();
+    if (!help) std::cerr << "hansa: " << error.what() << "; see hansa --help\n";
     return help ? app.exit(error) : usage;
   }
   if (serve_command->parsed()) return serve(file);
