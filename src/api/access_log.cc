@@ -78,4 +78,17 @@ void log_access(Logger& log, const http::Request& request, const http::Response&
                         {"headers", headers}});
 }
 
+void log_audit(Logger& audit, const http::Request& request, const http::Response& response, const std::string& user) {
+  const bool change = request.method == http::Method::post || request.method == http::Method::put ||
+                      request.method == http::Method::patch || request.method == http::Method::del;
+  const bool done = response.status >= 200 && response.status <= 202;
+  if (!change || !done) return;
+  audit.info("HTTP API Audit", {{"component", "session"},
+                                {"clientIP", request.connection.client},
+                                {"subject", user.empty() ? std::string("anonymous") : user},
+                                {"action", http::to_string(request.method)},
+                                {"object", request.target},
+                                {"status", response.status}});
+}
+
 }  // namespace hansa::api

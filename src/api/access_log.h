@@ -18,4 +18,7 @@ std::uint64_t body_size(const http::Body& body);
 void log_access(Logger& log, const http::Request& request, const http::Response& response, const std::string& user,
                 io::Duration latency);
 
+// One line into the audit log if the request changed something: POST, PUT, PATCH or DELETE with 200, 201 or 202.
+void log_audit(Logger& audit, const http::Request& request, const http::Response& response, const std::string& user);
+
 }  // namespace hansa::api

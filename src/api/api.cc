@@ -76,6 +76,7 @@ class Api {
     services_.metrics.request(http::to_string(request.method), response.status,
                               std::chrono::duration<double>(taken).count(), trace.repository);
     if (trace.logged) log_access(services_.log, request, response, trace.user, taken);
+    if (services_.audit != nullptr) log_audit(*services_.audit, request, response, trace.user);
     co_return response;
   }
 

@@ -37,6 +37,7 @@ struct Services {
   std::function<bool()> ready;
   std::function<bool()> started;
   Options options;
+  Logger* audit = nullptr;  // a line per successful change (log.audit); null: none is kept
 };
 
 // The handler for these routes and those of every server: /livez, /readyz, /startupz and the metrics.

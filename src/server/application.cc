@@ -66,7 +66,7 @@ bool needs_restart(const config::Config& a, const config::Config& b) {
          a.storage.gc_interval != b.storage.gc_interval || a.storage.verify_every != b.storage.verify_every ||
          a.http.address != b.http.address || a.http.port != b.http.port || a.http.allow_origin != b.http.allow_origin ||
          a.http.transfer_timeout != b.http.transfer_timeout || !same_tls || a.log_output != b.log_output ||
-         a.metrics_path != b.metrics_path || a.scrub_interval != b.scrub_interval;
+         a.audit_output != b.audit_output || a.metrics_path != b.metrics_path || a.scrub_interval != b.scrub_interval;
 }
 
 }  // namespace
@@ -118,6 +118,9 @@ Application::~Application() {
 
 Result<void> Application::start() {
   for (const auto& warning : config_.warnings) log_.warn("configuration", {{"file", config_.file}, {"key", warning}});
+  if (!config_.audit_output.empty()) {
+    HANSA_TRY(audit_, ServerLog::open(clock_, {.level = LogLevel::info, .file = config_.audit_output, .text = false}));
+  }
   random_ = io::asio::real_random();
   disk_ = io::asio::posix_disk();
   HANSA_TRY(auto settings, auth_settings(config_, log_));
@@ -156,7 +159,8 @@ Result<void> Application::listen() {
                          .live = {},
                          .ready = [this] { return ready_.load(); },
                          .started = [this] { return ready_.load(); },
-                         .options = {.allow_origin = config_.http.allow_origin, .metrics_path = config_.metrics_path}};
+                         .options = {.allow_origin = config_.http.allow_origin, .metrics_path = config_.metrics_path},
+                         .audit = audit_.get()};
   http::ServerOptions options;
   options.address = config_.http.address;
   options.port = config_.http.port;
@@ -235,6 +239,15 @@ void Application::reload() {
   log_.info("loaded new configuration settings", {{"file", config_.file}});
 }
 
+void Application::reopen_logs() {
+  for (ServerLog* log : {&log_, audit_.get()}) {
+    if (log == nullptr) continue;
+    if (const auto reopened = log->reopen(); !reopened) {
+      log_.error("the log is not opened anew", {{"error", reopened.error().message}});
+    }
+  }
+}
+
 void Application::accept_control() {
   const int connection = control_->accept();
   if (connection < 0) return;
@@ -259,9 +272,7 @@ void Application::run() {
     if ((waits[0].revents & POLLIN) != 0 && ::read(signals, &signal, sizeof signal) == sizeof signal) {
       if (signal.ssi_signo != SIGHUP) break;
       changed = false;
-      if (const auto reopened = log_.reopen(); !reopened) {
-        log_.error("the log is not opened anew", {{"error", reopened.error().message}});
-      }
+      reopen_logs();
       reload();
     }
     if ((waits[1].revents & POLLIN) != 0) accept_control();

@@ -53,12 +53,14 @@ class Application {
   Result<void> open_doors();
   metrics::NodeNumbers numbers();
   void reload();
+  void reopen_logs();
   void accept_control();
   void watch_files();
 
   config::Config config_;
   io::Clock& clock_;
   ServerLog& log_;
+  std::unique_ptr<ServerLog> audit_;  // null: none is kept
   std::unique_ptr<io::Random> random_;
   std::unique_ptr<io::Disk> disk_;
   std::unique_ptr<io::asio::EventLoops> loops_;

@@ -66,8 +66,9 @@ Result<std::shared_ptr<spdlog::sinks::sink>> open_sink(const LogOptions& options
   try {
     return make_sink(options);
   } catch (const spdlog::spdlog_ex& error) {
-    return make_error(ErrorCode::io, Subject::config,
-                      "log.output: cannot append to " + options.file + ": " + error.what());
+    return make_error(
+        ErrorCode::io, Subject::config,
+        "the log file cannot be appended to (log.output, log.audit): " + options.file + ": " + error.what());
   }
 }
 

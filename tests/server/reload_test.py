@@ -88,6 +88,19 @@ class Reload(ht.TestCase):
         server.config_file.write_text(json.dumps(server.config))
         self.until(lambda: self.quiet(server, log))
 
+    def test_changes_go_to_the_audit_log(self):
+        audit = self.folder / 'audit.log'
+        server = self.server(users={'alice': 'a'}, config={'log': {'audit': str(audit)}})
+        server.push_blob('team/app', b'data', user='alice')
+        self.assertEqual(server.request('GET', '/v2/', user='alice').status, 200)
+        self.assertEqual(server.request('DELETE', '/v2/team/app/manifests/none', user='alice').status, 404)
+        lines = [json.loads(line) for line in audit.read_text().splitlines()]
+        self.assertEqual([(l['message'], l['subject'], l['action'], l['status']) for l in lines],
+                         [('HTTP API Audit', 'alice', 'POST', 201)])
+        self.assertTrue(lines[0]['object'].startswith('/v2/team/app/blobs/uploads/'))
+        self.assertEqual(lines[0]['clientIP'], '127.0.0.1')
+        self.assertEqual(audit.stat().st_mode & 0o777, 0o600)
+
     def quiet(self, server, log):
         before = log.read_text()
         server.request('GET', '/v2/')

@@ -168,6 +168,7 @@ Result<Config> parse(const std::string& file, std::string_view text) {
   out.http = read_http(in, problems);
   out.log_level = read_level(in, problems);
   out.log_output = in.text("log.output");
+  out.audit_output = in.text("log.audit");
   read_extensions(in, out, problems);
   if (!problems.errors.empty()) return make_error(ErrorCode::invalid, Subject::config, lines(file, problems.errors));
   out.warnings = problems.warnings;

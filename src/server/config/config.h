@@ -45,6 +45,7 @@ struct Config {
   Http http;
   LogLevel log_level = LogLevel::info;
   std::string log_output;                      // path; empty: standard output
+  std::string audit_output;                    // path of the audit log; empty: none
   std::string metrics_path;                    // empty: not served
   std::optional<io::Duration> scrub_interval;  // absent: no periodic scrub
   std::vector<std::string> warnings;

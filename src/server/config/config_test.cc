@@ -101,7 +101,6 @@ TEST(Config, each_kind_of_mistake_is_named_with_its_key_and_what_to_do) {
       {with(R"(,"http":{"tls":{"key":"a"}})"), {"http.tls.cert", "missing"}},
       {with(R"(,"http":{"auth":{"mtls":{}}})"), {"http.auth.mtls", "http.tls.cacert"}},
       {with(R"(,"log":{"level":"loud"})"), {"log.level", "loud"}},
-      {with(R"(,"log":{"audit":"f"})"), {"log.audit: not built yet"}},
       {with(R"(,"extensions":{"metrics":{"prometheus":{"path":"/v2/x"}}})"), {"prometheus.path", "/v2/x"}},
       {with(R"(,"extensions":{"metrics":{"prometheus":{"path":"/a/../b"}}})"), {"prometheus.path"}},
       {with(R"(,"extensions":{"search":{}})"), {"extensions.search: not built yet", "\"enable\": false"}},

@@ -52,7 +52,7 @@ const std::array<Key, 54> storage_rows =
     {"log", object, built, "", "what is logged where"},
     {"log.level", text, built, "info", "debug, info, warn or error"},
     {"log.output", text, built, "", "file to append to; empty: standard output"},
-    {"log.audit", text, not_built, "", "file with a line per change"},
+    {"log.audit", text, built, "", "file with a line per change that a client made"},
     {"scheduler", object, accepted, "", "zot's scheduler"},
     {"scheduler.numWorkers", integer, accepted, "0", "threads are chosen by the number of cores"},
     {"cluster", object, not_built, "", "several nodes"},
