@@ -89,6 +89,28 @@ class ZotConfigs(ht.TestCase):
                 for key in found:
                     self.assertTrue(any(f': {key}: ' in line for line in unknown), f'{key} in\n{done.stderr}')
 
+    def test_every_key_is_documented(self):
+        schema = json.loads(subprocess.run([str(ht.BINARY), 'schema'], capture_output=True, text=True).stdout)
+        text = (ht.ROOT / 'docs/operations/configuration.md').read_text()
+        top = [key for key in keys_of(schema, '') if f'`{key}`' not in text]
+        self.assertEqual(top, [])
+
+
+def keys_of(schema, path):
+    """Paths of the keys that a document must name: what is built, and the outermost of what is not."""
+    for name, child in schema.get('properties', {}).items():
+        key = f'{path}.{name}' if path else name
+        if 'not built yet' in child.get('description', ''):
+            yield key
+            continue
+        inner = child.get('items', child)
+        if isinstance(child.get('additionalProperties'), dict):
+            yield from keys_of(child['additionalProperties'], key + '.*')
+        elif 'properties' in inner:
+            yield from keys_of(inner, key)
+        else:
+            yield key
+
 
 if __name__ == '__main__':
     ht.main()
