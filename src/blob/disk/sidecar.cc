@@ -54,7 +54,7 @@ std::optional<ChunkSums> decode_sidecar(ConstBytes file, std::uint64_t size) {
     return std::nullopt;
   }
   ChunkSums sums(count);
-  std::memcpy(sums.data(), file.data() + sizeof header, count * sizeof(std::uint32_t));
+  if (count > 0) std::memcpy(sums.data(), file.data() + sizeof header, count * sizeof(std::uint32_t));
   return sums;
 }
 
