@@ -265,6 +265,7 @@ TYPED_TEST_P(BlobStoreContract, SweepsOnlyTwoTicksAfterTheStartAndTheLastReceipt
   }
   ASSERT_TRUE(this->wait(this->store().put(digest_of("new"), "new")));  // tick 11
   this->rig.set_tick(12);
+  ASSERT_TRUE(this->wait(this->store().put(digest_of("third"), "third"))) << "does not make it forget the last tick's";
   EXPECT_FALSE(this->wait(this->rig.upkeep().sweep(digest_of("new"), yes)).value());
   EXPECT_TRUE(this->wait(this->rig.upkeep().sweep(digest_of("old"), yes)).value());
   ASSERT_TRUE(this->wait(this->store().renew_receipt(digest_of("new"))));
