@@ -66,7 +66,14 @@ io::Task<Result<void>> Service::submit_with_receipt(oci::Digest digest, blob::Re
     auto submitted = co_await catalog_.submit(std::move(planner));
     if (submitted) co_return Result<void>{};
     if (submitted.error().code != ErrorCode::conflict) co_return submitted.error();
-    HANSA_CO_TRY(receipt, co_await blobs_.renew_receipt(digest));
+    auto renewed = co_await blobs_.renew_receipt(digest);
+    if (!renewed && renewed.error().code == ErrorCode::not_found) {
+      // Two ticks went by between its fsync and here, and the sweep took it: rightly, nothing named it yet.
+      co_return make_error(ErrorCode::unavailable, Subject::blob,
+                           "the push of " + digest.text() + " took so long that it must be sent again");
+    }
+    if (!renewed) co_return renewed.error();
+    receipt = std::move(*renewed);
   }
   co_return make_error(ErrorCode::unavailable, "the slow clock ran ahead of this push again and again; try again");
 }
