@@ -2,8 +2,8 @@
 //
 //   INSTANTIATE_TYPED_TEST_SUITE_P(OnMyStore, BlobStoreContract, MyRig);
 //
-// Rig: BlobStore& store(); BlobMaintenance& upkeep(); void run(io::Task<void>); void set_tick(TickNumber) (starts at 0);
-// void restart() (the process ends and comes back; nothing is lost but memory).
+// Rig: BlobStore& store(); BlobMaintenance& upkeep(); void run(io::Task<void>); void set_tick(TickNumber) (starts at
+// 0); void restart() (the process ends and comes back; nothing is lost but memory).
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// Every disk call that can fail, every point where the power can go: an acknowledged blob is whole, an unacknowledged one
-// is whole or absent, and the next try succeeds (P1).
+// Every disk call that can fail, every point where the power can go: an acknowledged blob is whole, an unacknowledged
+// one is whole or absent, and the next try succeeds (P1).
 #include "blob/disk/rig_test.h"
 
 namespace hansa::blob::disk {

@@ -6,10 +6,10 @@
 //   trash/<tick>-<algorithm>-<hex>        swept; unlinked a tick later
 //   quarantine/<algorithm>-<hex>-<nonce>  damaged; never served
 //
-// A crash at any point leaves a blob whole or absent; its sums whole or made anew at the next open(), after the bytes were
-// hashed. A failed fsync gives up the file and the upload (P1); any other failure of finish() leaves the upload as it was,
-// so that it may be tried again. A full disk is out_of_space and loses nothing.
-// open() of a blob that is open already answers on the caller's thread; at most `open_blobs` files are kept so.
+// A crash at any point leaves a blob whole or absent; its sums whole or made anew at the next open(), after the bytes
+// were hashed. A failed fsync gives up the file and the upload (P1); any other failure of finish() leaves the upload as
+// it was, so that it may be tried again. A full disk is out_of_space and loses nothing. open() of a blob that is open
+// already answers on the caller's thread; at most `open_blobs` files are kept so.
 //
 // The disk, clock, random source and logger outlive the store; the store outlives its readers and staged blobs.
 #pragma once
@@ -36,8 +36,8 @@ struct DiskStoreOptions {
   std::size_t chunk_memory = 32 * 1024 * 1024;         // bytes for what is known of chunks, over all open blobs
   // The number of the tick at which the node's view stands now. Thread-safe, cheap.
   std::function<TickNumber()> current_tick;  // REQUIRED
-  // Told of every blob that was found damaged, after it was moved to the quarantine. On a pool's thread, with no lock of
-  // the store held; may be empty.
+  // Told of every blob that was found damaged, after it was moved to the quarantine. On a pool's thread, with no lock
+  // of the store held; may be empty.
   std::function<void(const oci::Digest&)> on_corrupt;
 };
 

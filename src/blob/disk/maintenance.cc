@@ -174,7 +174,8 @@ Result<bool> Store::sweep_now(const oci::Digest& digest, const std::function<boo
     const auto receipt = receipts_.find(digest);
     if (receipt != receipts_.end() && receipt->second + 2 > tick) return false;
   }
-  // Looks at a view that stands at `tick` or later, so that it shows every commit that a receipt could have led to (H1).
+  // Looks at a view that stands at `tick` or later, so that it shows every commit that a receipt could have led to
+  // (H1).
   if (!unnamed()) return false;
   const auto info = disk_.info(layout_.file(digest));
   if (!info && info.error().code == ErrorCode::not_found) return false;

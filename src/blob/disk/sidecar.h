@@ -1,5 +1,5 @@
-// The sidecar of a blob: a CRC32C per 64 KiB chunk. It carries a checksum of its own, and one that is missing, torn or of
-// another size is made anew after the blob was hashed whole (P4): bytes are never believed without it.
+// The sidecar of a blob: a CRC32C per 64 KiB chunk. It carries a checksum of its own, and one that is missing, torn or
+// of another size is made anew after the blob was hashed whole (P4): bytes are never believed without it.
 #pragma once
 
 #include <cstdint>
