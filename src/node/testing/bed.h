@@ -64,9 +64,11 @@ inline std::string index(const std::vector<std::string>& manifests) {
 class Rights final : public auth::AccessPolicy {
  public:
   std::set<oci::RepositoryName> hidden;
+  std::set<std::string> creators;  // further users who may read and create
   bool allows(const auth::Identity& who, auth::Action action, const oci::RepositoryName& where) const override {
     if (who.user == "alice") return true;
     if (hidden.contains(where)) return false;
+    if (creators.contains(who.user)) return action == auth::Action::read || action == auth::Action::create;
     if (who.user == "carol") return action == auth::Action::read || action == auth::Action::update;
     return who.user == "bob" && action == auth::Action::read;
   }
@@ -156,6 +158,7 @@ class Bed {
   T run(io::Task<T> task) {
     return sim::run(world, executor, std::move(task));
   }
+  void run(io::Task<void> task) { sim::run(world, executor, std::move(task)); }
   registry::Registry& registry() { return node->registry(); }
   auth::Access as(std::string user) const { return {auth::Identity{.user = std::move(user), .groups = {}}, rights}; }
   auth::Access alice() const { return as("alice"); }

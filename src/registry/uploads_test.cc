@@ -1,0 +1,227 @@
+// Upload sessions as clients see them, on a whole node.
+#include "node/testing/bed.h"
+#include "registry/mac.h"
+
+namespace hansa::node::testing {
+namespace {
+
+using registry::ChunkRange;
+using registry::UploadStatus;
+
+class UploadsTest : public ::testing::Test {
+ protected:
+  Result<UploadStatus> begin(oci::Algorithm algorithm = oci::Algorithm::sha256) {
+    return bed.run(bed.registry().begin_upload(bed.alice(), repository, algorithm));
+  }
+  Result<UploadStatus> append(const std::string& session, const std::string& text,
+                              std::optional<ChunkRange> range = std::nullopt) {
+    io::MemorySource source(as_bytes(text));
+    return bed.run(bed.registry().append_upload(bed.alice(), repository, session, range, source));
+  }
+  Result<UploadStatus> status(const std::string& session) {
+    return bed.run(bed.registry().upload_status(bed.alice(), repository, session));
+  }
+  Result<void> finish(const std::string& session, const std::string& rest, const oci::Digest& wanted,
+                      std::optional<ChunkRange> range = std::nullopt) {
+    io::MemorySource source(as_bytes(rest));
+    return bed.run(bed.registry().finish_upload(bed.alice(), repository, session, range, source, wanted));
+  }
+  std::uint64_t staged_files() { return bed.disk.list("/data/staging").value().size(); }
+
+  Bed bed;
+  oci::RepositoryName repository = name("team/app");
+};
+
+TEST_F(UploadsTest, ChunksBecomeTheBlob) {
+  const auto session = begin().value().session;
+  EXPECT_EQ(append(session, "one ", ChunkRange{0, 3})->received, 4U);
+  EXPECT_EQ(append(session, "two ")->received, 8U);
+  EXPECT_EQ(status(session)->received, 8U);
+  ASSERT_TRUE(finish(session, "three", digest("one two three"), ChunkRange{8, 12}));
+  EXPECT_EQ(bed.pull_blob("team/app", digest("one two three")), "one two three");
+  EXPECT_EQ(staged_files(), 0U);
+}
+
+TEST_F(UploadsTest, EmptyBlobAndOtherAlgorithmsWork) {
+  ASSERT_TRUE(finish(begin().value().session, "", digest("")));
+  EXPECT_EQ(bed.pull_blob("team/app", digest("")), "");
+  const auto sha512 = oci::Digest::compute(oci::Algorithm::sha512, as_bytes("text"));
+  ASSERT_TRUE(finish(begin(oci::Algorithm::sha512).value().session, "text", sha512));
+  EXPECT_EQ(bed.pull_blob("team/app", sha512), "text");
+}
+
+TEST_F(UploadsTest, ChunkAtAnotherOffsetChangesNothing) {
+  const auto session = begin().value().session;
+  ASSERT_TRUE(append(session, "abc"));
+  EXPECT_TRUE(fails_with(append(session, "zz", ChunkRange{2, 3}), ErrorCode::range, Subject::upload));
+  EXPECT_TRUE(fails_with(append(session, "zz", ChunkRange{4, 5}), ErrorCode::range, Subject::upload));
+  EXPECT_TRUE(fails_with(finish(session, "zz", digest("abczz"), ChunkRange{0, 1}), ErrorCode::range, Subject::upload));
+  EXPECT_EQ(status(session)->received, 3U);
+  EXPECT_TRUE(finish(session, "d", digest("abcd"), ChunkRange{3, 3}));
+}
+
+TEST_F(UploadsTest, WrongDigestEndsTheSession) {
+  const auto session = begin().value().session;
+  EXPECT_TRUE(fails_with(finish(session, "these", digest("those")), ErrorCode::invalid, Subject::digest));
+  EXPECT_TRUE(fails_with(status(session), ErrorCode::not_found, Subject::upload));
+  EXPECT_EQ(bed.pull_blob("team/app", digest("these")), "not_found");
+  EXPECT_EQ(staged_files(), 0U);
+}
+
+TEST_F(UploadsTest, BrokenBodyLeavesItsBytesForTheNextRequest) {
+  const auto session = begin().value().session;
+  SlowSource broken("first half, ", std::chrono::milliseconds(5), true);
+  const auto cut = bed.run(bed.registry().append_upload(bed.alice(), repository, session, std::nullopt, broken));
+  EXPECT_TRUE(fails_with(cut, ErrorCode::disconnected));
+  EXPECT_EQ(status(session)->received, 12U);
+  EXPECT_TRUE(finish(session, "second", digest("first half, second")));
+}
+
+TEST_F(UploadsTest, BrokenBodyOfTheLastRequestKeepsTheSession) {
+  const auto session = begin().value().session;
+  SlowSource broken("first half, ", std::chrono::milliseconds(5), true);
+  const auto cut = bed.run(bed.registry().finish_upload(bed.alice(), repository, session, std::nullopt, broken,
+                                                        digest("first half, second")));
+  EXPECT_TRUE(fails_with(cut, ErrorCode::disconnected));
+  EXPECT_TRUE(finish(session, "second", digest("first half, second")));
+}
+
+io::Task<void> keep_status(registry::Registry& registry, auth::Access who, oci::RepositoryName where,
+                           std::string session, io::ByteSource& body, std::optional<Result<UploadStatus>>* out) {
+  out->emplace(
+      co_await registry.append_upload(std::move(who), std::move(where), std::move(session), std::nullopt, body));
+}
+
+TEST_F(UploadsTest, OneRequestAtATimeUsesASession) {
+  const auto session = begin().value().session;
+  SlowSource slow("abc", std::chrono::milliseconds(300), false);
+  std::optional<Result<UploadStatus>> first;
+  io::TaskScope scope(bed.executor);
+  scope.spawn("first", keep_status(bed.registry(), bed.alice(), repository, session, slow, &first));
+  bed.run_for(std::chrono::milliseconds(100));
+  EXPECT_TRUE(fails_with(append(session, "xyz"), ErrorCode::too_many, Subject::upload));
+  bed.run(scope.join());
+  EXPECT_EQ(first->value().received, 3U);
+  EXPECT_TRUE(finish(session, "def", digest("abcdef")));
+}
+
+TEST_F(UploadsTest, SessionIsBoundToItsUserAndRepository) {
+  const auto session = begin().value().session;
+  auto& registry = bed.registry();
+  const auto elsewhere = bed.run(registry.upload_status(bed.alice(), name("team/other"), session));
+  EXPECT_TRUE(fails_with(elsewhere, ErrorCode::not_found, Subject::upload));
+  bed.rights->creators.insert("dave");
+  const auto stranger = bed.run(registry.upload_status(bed.as("dave"), repository, session));
+  EXPECT_TRUE(fails_with(stranger, ErrorCode::not_found, Subject::upload));
+  EXPECT_TRUE(status(session));
+}
+
+TEST_F(UploadsTest, MadeUpIdsFindNothing) {
+  const auto session = begin().value().session;
+  std::string forged = session;
+  forged.back() = forged.back() == '0' ? '1' : '0';
+  for (const std::string& id :
+       {forged, std::string("../../disk.json"), std::string(), std::string("-"), session + "0"}) {
+    EXPECT_TRUE(fails_with(status(id), ErrorCode::not_found, Subject::upload)) << id;
+    EXPECT_TRUE(fails_with(finish(id, "x", digest("x")), ErrorCode::not_found, Subject::upload)) << id;
+  }
+}
+
+// A client whose answer was cut repeats its PUT (H12).
+TEST_F(UploadsTest, FinishedSessionIsRememberedForATick) {
+  const auto session = begin().value().session;
+  ASSERT_TRUE(finish(session, "text", digest("text")));
+  EXPECT_TRUE(finish(session, "text", digest("text")));
+  EXPECT_TRUE(fails_with(finish(session, "text", digest("other")), ErrorCode::not_found, Subject::upload));
+  EXPECT_TRUE(fails_with(append(session, "more"), ErrorCode::not_found, Subject::upload));
+  EXPECT_TRUE(fails_with(status(session), ErrorCode::not_found, Subject::upload));
+  bed.ticks(4);
+  EXPECT_TRUE(fails_with(finish(session, "text", digest("text")), ErrorCode::not_found, Subject::upload));
+  EXPECT_EQ(bed.pull_blob("team/app", digest("text")), "text");
+}
+
+TEST_F(UploadsTest, CancelRemovesTheBytes) {
+  const auto session = begin().value().session;
+  ASSERT_TRUE(append(session, "abc"));
+  EXPECT_TRUE(bed.run(bed.registry().cancel_upload(bed.alice(), repository, session)));
+  EXPECT_TRUE(fails_with(status(session), ErrorCode::not_found, Subject::upload));
+  EXPECT_EQ(staged_files(), 0U);
+}
+
+TEST_F(UploadsTest, IdleSessionsExpireAndUsedOnesDoNot) {
+  const auto idle = begin().value().session;
+  const auto used = begin().value().session;
+  for (int i = 0; i < 3; ++i) {
+    bed.ticks(5);
+    ASSERT_TRUE(append(used, "x"));
+  }
+  EXPECT_TRUE(fails_with(status(idle), ErrorCode::not_found, Subject::upload));
+  EXPECT_TRUE(finish(used, "", digest("xxx")));
+  EXPECT_EQ(staged_files(), 0U);
+}
+
+// Uploads that a process before left and nobody continues go too.
+TEST_F(UploadsTest, StrayUploadsExpireAfterARestart) {
+  ASSERT_TRUE(append(begin().value().session, "abc"));
+  bed.restart();
+  bed.ticks(5);
+  EXPECT_GT(staged_files(), 0U);
+  bed.ticks(10);
+  EXPECT_EQ(staged_files(), 0U);
+}
+
+TEST_F(UploadsTest, NumberOfOpenSessionsIsLimited) {
+  auto options = small_options();
+  options.max_uploads = 2;
+  Bed small(options);
+  const auto open = [&] {
+    return small.run(small.registry().begin_upload(small.alice(), repository, oci::Algorithm::sha256));
+  };
+  ASSERT_TRUE(open());
+  const auto second = open();
+  ASSERT_TRUE(second);
+  EXPECT_TRUE(fails_with(open(), ErrorCode::too_many, Subject::upload));
+  ASSERT_TRUE(small.run(small.registry().cancel_upload(small.alice(), repository, second->session)));
+  EXPECT_TRUE(open());
+}
+
+TEST_F(UploadsTest, FailedSinglePushLeavesNothing) {
+  io::MemorySource source(as_bytes("these"));
+  const auto pushed = bed.run(bed.registry().push_blob(bed.alice(), repository, digest("those"), source));
+  EXPECT_TRUE(fails_with(pushed, ErrorCode::invalid, Subject::digest));
+  SlowSource broken("half", std::chrono::milliseconds(1), true);
+  const auto cut = bed.run(bed.registry().push_blob(bed.alice(), repository, digest("half and half"), broken));
+  EXPECT_TRUE(fails_with(cut, ErrorCode::disconnected));
+  EXPECT_EQ(staged_files(), 0U);
+  EXPECT_EQ(bed.node->status().uploads, 0U);
+}
+
+TEST_F(UploadsTest, UploadsNeedTheRightToCreate) {
+  auto& registry = bed.registry();
+  const auto reader = bed.run(registry.begin_upload(bed.bob(), repository, oci::Algorithm::sha256));
+  EXPECT_TRUE(fails_with(reader, ErrorCode::denied));
+  const auto anonymous = bed.run(registry.begin_upload(bed.nobody(), repository, oci::Algorithm::sha256));
+  EXPECT_TRUE(fails_with(anonymous, ErrorCode::unauthenticated));
+}
+
+// A body larger than a buffer, in pieces that fit none.
+TEST_F(UploadsTest, LargeBodyArrivesWhole) {
+  std::string large;
+  for (int i = 0; large.size() < 3 * MiB; ++i) large += std::to_string(i);
+  bed.push_blob("team/app", large);
+  EXPECT_EQ(bed.pull_blob("team/app", digest(large)), large);
+}
+
+// RFC 4231, test cases 1 and 2.
+TEST(MacTest, AgreesWithTheStandard) {
+  EXPECT_EQ(registry::hmac_sha256_hex(std::string(20, '\x0b'), "Hi There"),
+            "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+  EXPECT_EQ(registry::hmac_sha256_hex("Jefe", "what do ya want for nothing?"),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+  EXPECT_TRUE(registry::equal_in_constant_time("abc", "abc"));
+  EXPECT_FALSE(registry::equal_in_constant_time("abc", "abd"));
+  EXPECT_FALSE(registry::equal_in_constant_time("abc", "ab"));
+}
+
+}  // namespace
+}  // namespace hansa::node::testing
