@@ -79,6 +79,8 @@ int main(int argc, char** argv) {
       return 2;
     }
   }
+  // A line per failing seed must be there even if a later one stops the process.
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
   std::uint64_t failed = 0;
   Outcome total;
   for (std::uint64_t seed = from; seed < from + seeds; ++seed) {
@@ -95,11 +97,11 @@ int main(int argc, char** argv) {
     total.crashes += outcome.crashes;
     total.time += outcome.time;
   }
-  const auto hours = std::chrono::duration_cast<std::chrono::minutes>(total.time).count();
+  const auto minutes = std::chrono::duration_cast<std::chrono::minutes>(total.time).count();
   std::printf(
       "%llu seeds from %llu: %llu failed; %lld virtual minutes, %llu events, %llu acknowledged pushes, %llu crashes\n",
       static_cast<unsigned long long>(seeds), static_cast<unsigned long long>(from),
-      static_cast<unsigned long long>(failed), static_cast<long long>(hours),
+      static_cast<unsigned long long>(failed), static_cast<long long>(minutes),
       static_cast<unsigned long long>(total.events), static_cast<unsigned long long>(total.acknowledged),
       static_cast<unsigned long long>(total.crashes));
   return failed == 0 ? 0 : 1;

@@ -81,18 +81,21 @@ io::Task<bool> PushPull::push_blob(Client& client, oci::Digest digest, const std
   co_return true;
 }
 
-io::Task<void> PushPull::push_image(Client& client) {
-  const auto life = node_.life();
-  Image image = make_image(client);
-  const std::string tag = pick_tag(client);
-  client.images.insert_or_assign(image.digest, image);
+io::Task<bool> PushPull::push_blobs(Client& client, const Image& image) {
   for (const auto& [digest, content] : image.blobs) {
     const bool pushed = co_await push_blob(client, digest, content);
-    if (!pushed) co_return;
+    if (!pushed) co_return false;
   }
+  co_return true;
+}
+
+io::Task<void> PushPull::push_tagged(Client& client, Image image) {
+  const auto life = node_.life();
+  const std::string tag = pick_tag(client);
+  client.images.insert_or_assign(image.digest, image);
   registry::ManifestPush push{.reference = *oci::Tag::parse(tag),
                               .tags = {},
-                              .media_type = std::string(oci::media_type::image_manifest),
+                              .media_type = std::string(image.type),
                               .body = image.body,
                               .if_match = std::nullopt};
   auto& possible = client.tags.try_emplace(tag, Possible{std::nullopt}).first->second;
@@ -107,8 +110,42 @@ io::Task<void> PushPull::push_image(Client& client) {
     possible = {image.digest};
     ++acknowledged_;
   } else if (pushed.error().code == ErrorCode::missing_reference) {
-    violation(client, "a blob that was just acknowledged is missing: " + pushed.error().message);
+    violation(client, "what was just acknowledged is missing: " + pushed.error().message);
   }
+}
+
+io::Task<void> PushPull::push_image(Client& client) {
+  Image image = make_image(client);
+  const bool pushed = co_await push_blobs(client, image);
+  if (pushed) co_await push_tagged(client, std::move(image));
+}
+
+// As build jobs do: parts by digest, without a tag, and some time later the index that names them (H5).
+io::Task<void> PushPull::push_index(Client& client) {
+  const auto life = node_.life();
+  Image whole;
+  whole.type = oci::media_type::image_index;
+  std::string list;
+  for (int i = 0; i < 2; ++i) {
+    const Image part = make_image(client);
+    const bool there = co_await push_blobs(client, part);
+    if (!there) co_return;
+    registry::ManifestPush push{.reference = part.digest,
+                                .tags = {},
+                                .media_type = std::string(part.type),
+                                .body = part.body,
+                                .if_match = std::nullopt};
+    auto pushed = co_await node_.registry().put_manifest(access(client), client.repository, std::move(push));
+    if (!pushed || !counts(life)) co_return;
+    whole.blobs.insert(part.blobs.begin(), part.blobs.end());
+    whole.blobs.emplace(part.digest, part.body);
+    list += (list.empty() ? "" : ",") + descriptor(part.type, part.body);
+    auto slept = co_await io::sleep_for(std::chrono::milliseconds(client.random.below(1500)));
+    if (!slept || !counts(life)) co_return;
+  }
+  whole.body = R"({"schemaVersion":2,"mediaType":")" + std::string(whole.type) + R"(","manifests":[)" + list + "]}";
+  whole.digest = sha256(whole.body);
+  co_await push_tagged(client, std::move(whole));
 }
 
 io::Task<void> PushPull::delete_tag(Client& client) {
@@ -196,18 +233,46 @@ io::Task<void> PushPull::abandon_upload(Client& client) {
   if (ignored) world_.note("abandoned");
 }
 
+// A blob of another client's: once mounted it is readable here, whatever becomes of the source.
 io::Task<void> PushPull::mount(Client& client) {
+  const Client& other = clients_[client.random.below(clients_.size())];
+  if (other.images.empty()) co_return;
+  const auto life = node_.life();
+  const auto& blobs = other.images.begin()->second.blobs;
+  const auto [digest, content] = *blobs.begin();
+  std::optional<oci::RepositoryName> from;
+  if (client.random.below(2) == 0) from = other.repository;
+  auto mounted = co_await node_.registry().mount_blob(access(client), client.repository, digest, std::move(from));
+  if (!mounted || !counts(life)) co_return;
+  world_.note(*mounted ? "mounted" : "not mounted");
+  if (!*mounted) co_return;
+  Image alone;
+  alone.blobs.emplace(digest, content);
+  co_await check_image(client, std::move(alone));
+}
+
+// A DELETE that was acknowledged shows at once, and never takes what a visible image needs (P8).
+io::Task<void> PushPull::delete_blob(Client& client) {
   if (client.images.empty()) co_return;
-  const auto& blobs = client.images.begin()->second.blobs;
-  const oci::Digest digest = blobs.begin()->first;
-  auto mounted = co_await node_.registry().mount_blob(access(client), client.repository, digest, std::nullopt);
-  if (mounted) world_.note(*mounted ? "mounted" : "not mounted");
+  const auto life = node_.life();
+  const auto at = static_cast<std::ptrdiff_t>(client.random.below(client.images.size()));
+  const oci::Digest digest = std::next(client.images.begin(), at)->second.blobs.begin()->first;
+  auto done = co_await node_.registry().delete_blob(access(client), client.repository, digest);
+  if (!done || !counts(life)) co_return;
+  for (const auto& [tag, possible] : client.tags) {
+    if (possible.size() != 1 || !possible.begin()->has_value()) continue;
+    if (client.images.at(**possible.begin()).blobs.contains(digest)) {
+      violation(client, "DELETE took a blob that the tag " + tag + " needs");
+    }
+  }
+  auto read = co_await node_.registry().get_blob(access(client), client.repository, digest);
+  if (read && counts(life)) violation(client, "a deleted blob is still there: " + digest.text());
 }
 
 io::Task<void> PushPull::client_loop(Client& client) {
   while (client.done < options_.operations && node_.running()) {
     const auto life = node_.life();
-    switch (client.random.below(10)) {
+    switch (client.random.below(13)) {
       case 0: co_await delete_tag(client); break;
       case 1: co_await delete_manifest(client); break;
       case 2:
@@ -215,6 +280,9 @@ io::Task<void> PushPull::client_loop(Client& client) {
       case 4: co_await pull(client, pick_tag(client)); break;
       case 5: co_await abandon_upload(client); break;
       case 6: co_await mount(client); break;
+      case 7: co_await delete_blob(client); break;
+      case 8:
+      case 9: co_await push_index(client); break;
       default: co_await push_image(client); break;
     }
     ++client.done;

@@ -40,7 +40,8 @@ class PushPull {
   struct Image {
     oci::Digest digest;
     std::string body;
-    std::map<oci::Digest, std::string> blobs;
+    std::map<oci::Digest, std::string> blobs;  // all that it reaches; an index's children too
+    std::string_view type = oci::media_type::image_manifest;
   };
   // What a tag may show; an empty optional is "nothing".
   using Possible = std::set<std::optional<oci::Digest>>;
@@ -56,7 +57,10 @@ class PushPull {
   };
 
   io::Task<void> client_loop(Client& client);
+  io::Task<bool> push_blobs(Client& client, const Image& image);
+  io::Task<void> push_tagged(Client& client, Image image);
   io::Task<void> push_image(Client& client);
+  io::Task<void> push_index(Client& client);
   io::Task<bool> push_blob(Client& client, oci::Digest digest, const std::string& content);
   io::Task<void> delete_tag(Client& client);
   io::Task<void> delete_manifest(Client& client);
@@ -64,6 +68,7 @@ class PushPull {
   io::Task<void> check_image(Client& client, Image image);
   io::Task<void> abandon_upload(Client& client);
   io::Task<void> mount(Client& client);
+  io::Task<void> delete_blob(Client& client);
   io::Task<void> check_all();
 
   Image make_image(Client& client);
