@@ -9,6 +9,7 @@ namespace {
 
 constexpr io::Duration settle = std::chrono::seconds(60);  // many grace times and cycles
 constexpr std::size_t max_blob = 3000;                     // bytes
+constexpr std::uint64_t slowest_client_ms = 3500;          // from blobs to manifest; less than the grace time
 
 oci::Digest sha256(const std::string& content) {
   return oci::Digest::compute(oci::Algorithm::sha256, as_bytes(content));
@@ -116,8 +117,15 @@ io::Task<void> PushPull::push_tagged(Client& client, Image image) {
 
 io::Task<void> PushPull::push_image(Client& client) {
   Image image = make_image(client);
+  const auto life = node_.life();
   const bool pushed = co_await push_blobs(client, image);
-  if (pushed) co_await push_tagged(client, std::move(image));
+  if (!pushed) co_return;
+  if (client.random.below(3) == 0) {
+    // A slow client: what was pushed or confirmed by HEAD stays for the grace time (P7).
+    auto slept = co_await io::sleep_for(std::chrono::milliseconds(client.random.below(slowest_client_ms)));
+    if (!slept || !counts(life)) co_return;
+  }
+  co_await push_tagged(client, std::move(image));
 }
 
 // As build jobs do: parts by digest, without a tag, and some time later the index that names them (H5).
@@ -140,7 +148,7 @@ io::Task<void> PushPull::push_index(Client& client) {
     whole.blobs.insert(part.blobs.begin(), part.blobs.end());
     whole.blobs.emplace(part.digest, part.body);
     list += (list.empty() ? "" : ",") + descriptor(part.type, part.body);
-    auto slept = co_await io::sleep_for(std::chrono::milliseconds(client.random.below(1500)));
+    auto slept = co_await io::sleep_for(std::chrono::milliseconds(client.random.below(slowest_client_ms / 2)));
     if (!slept || !counts(life)) co_return;
   }
   whole.body = R"({"schemaVersion":2,"mediaType":")" + std::string(whole.type) + R"(","manifests":[)" + list + "]}";
