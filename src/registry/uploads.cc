@@ -91,7 +91,15 @@ io::Task<Result<void>> Service::complete(UploadSessions::Session& session, oci::
                                          oci::Digest digest) {
   blob::Receipt receipt;
   if (session.stored) {
-    HANSA_CO_TRY(receipt, co_await blobs_.renew_receipt(digest));
+    auto renewed = co_await blobs_.renew_receipt(digest);
+    if (!renewed && renewed.error().code == ErrorCode::not_found) {
+      // Stored by an earlier try, never named, and swept since.
+      HANSA_CO_CHECK(co_await sessions_.discard(session));
+      co_return make_error(ErrorCode::not_found, Subject::upload,
+                           "the bytes of this upload were not named in time and are gone; start a new upload");
+    }
+    if (!renewed) co_return renewed.error();
+    receipt = std::move(*renewed);
   } else {
     const std::uint64_t size = session.staged->size();
     auto finished = co_await blobs_.finish(session.staged, digest);

@@ -140,6 +140,34 @@ TEST_F(UploadsTest, FinishedSessionIsRememberedForATick) {
   EXPECT_EQ(bed.pull_blob("team/app", digest("text")), "text");
 }
 
+// The bytes are stored, but the metadata store fails: the same PUT goes on from there, or says that they are gone.
+TEST_F(UploadsTest, PutAfterAFailedLinkGoesOnWithoutTheBytes) {
+  std::set<std::string> outcomes;
+  for (std::uint64_t n = 1; n < 80; ++n) {
+    for (const int pause : {0, 6}) {
+      Bed fresh(small_options(), n);
+      auto& uploads = fresh.registry();
+      const auto session = fresh.run(uploads.begin_upload(fresh.alice(), repository, oci::Algorithm::sha256))->session;
+      const auto finish_now = [&](const std::string& text) {
+        io::MemorySource source(as_bytes(text));
+        return fresh.run(
+            uploads.finish_upload(fresh.alice(), repository, session, std::nullopt, source, digest("text")));
+      };
+      fresh.disk.fail({.call = sim::Call::any, .nth = n});
+      if (finish_now("text") || !fresh.has_file(digest("text"))) continue;
+      fresh.disk.clear_faults();
+      for (int i = 0; i < pause; ++i) {
+        fresh.ticks(1);
+        fresh.collect();
+      }
+      const auto again = finish_now("");
+      outcomes.insert(again ? "done" : std::string(to_string(again.error().code)));
+      EXPECT_EQ(again.has_value(), fresh.pull_blob("team/app", digest("text")) == "text");
+    }
+  }
+  EXPECT_EQ(outcomes, (std::set<std::string>{"done", "not_found"}));
+}
+
 TEST_F(UploadsTest, CancelRemovesTheBytes) {
   const auto session = begin().value().session;
   ASSERT_TRUE(append(session, "abc"));
