@@ -20,6 +20,11 @@ std::string descriptor(std::string_view type, const std::string& content) {
          std::to_string(content.size()) + "}";
 }
 
+// What disturb() makes the disk say, and no statement on what is stored.
+bool is_fault(const Error& error) {
+  return error.code == ErrorCode::io || error.code == ErrorCode::out_of_space;
+}
+
 }  // namespace
 
 PushPull::PushPull(World& world, SimNode& node, PushPullOptions options)
@@ -194,7 +199,7 @@ io::Task<void> PushPull::check_image(Client& client, Image image) {
     auto blob = co_await node_.registry().get_blob(access(client), client.repository, digest);
     if (!counts(life)) co_return;
     if (!blob) {
-      if (blob.error().code == ErrorCode::io) continue;  // a failed read is no loss
+      if (is_fault(blob.error())) continue;  // a failed read is no loss
       violation(client, "a blob of a visible manifest: " + describe(blob.error()));
       continue;
     }
@@ -213,7 +218,7 @@ io::Task<void> PushPull::pull(Client& client, std::string tag) {
   auto got = co_await node_.registry().get_manifest(access(client), client.repository, reference);
   if (!counts(life)) co_return;
   if (!got) {
-    if (got.error().code == ErrorCode::io) co_return;
+    if (is_fault(got.error())) co_return;
     if (got.error().code != ErrorCode::not_found) {
       violation(client, "pull of " + tag + ": " + describe(got.error()));
     } else if (!possible.contains(std::nullopt)) {

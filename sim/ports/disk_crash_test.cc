@@ -223,6 +223,22 @@ TEST(SimDiskCrash, AfterAFailedSyncALaterOneProvesNothing) {
   EXPECT_EQ(names(states), (std::set<std::string>{"damaged", "whole"}));
 }
 
+// But what is written once more and synced then is safe: also where the failed sync forgot the length.
+TEST(SimDiskCrash, AfterAFailedSyncBytesWrittenAgainAndSyncedAreDurable) {
+  const std::string text(3 * kPage, 'x');
+  const auto states = over_all_seeds(
+      [&](SimDisk& disk) {
+        const auto file = make_file(disk, "/a", text);
+        EXPECT_TRUE(disk.sync_directory("/"));
+        disk.fail({.call = Call::sync});
+        EXPECT_FALSE(file->sync());
+        EXPECT_TRUE(file->write(0, as_bytes(text)));
+        EXPECT_TRUE(file->sync());
+      },
+      [&](SimDisk& disk) { return read_file(disk, "/a") == text ? "whole" : "damaged"; });
+  EXPECT_EQ(names(states), (std::set<std::string>{"whole"}));
+}
+
 TEST(SimDiskCrash, OpenFilesAndLocksDieWithTheirLife) {
   World world;
   SimDisk disk(world, "node");

@@ -72,6 +72,8 @@ void SimFile::put(std::uint64_t offset, ConstBytes data) {
   const std::uint64_t end = offset + data.size();
   set_length(std::max<std::uint64_t>(end, inode_->data.size()));
   std::ranges::copy(data, inode_->data.begin() + static_cast<std::ptrdiff_t>(offset));
+  // A failed sync may have forgotten the length; bytes written beyond it bring it back, as they get new blocks.
+  if (end > inode_->platter.size()) inode_->length_dirty = true;
   for (std::uint64_t page = offset / kPage; page * kPage < end; ++page) inode_->dirty.insert(page);
 }
 
