@@ -1,0 +1,38 @@
+// Membership: who the members are, as this node's view shows them. Liveness is a hint for choosing whom to ask, never a
+// ground for safety: receipts count by the compares of their commit (H1, H4).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "catalog/records.h"
+#include "io/peer_network.h"
+
+namespace hansa::cluster {
+
+struct MemberLoad {            // as the member last put it into alive/<id>
+  std::uint64_t requests = 0;  // under way
+  std::uint64_t uploads = 0;   // open
+  std::uint64_t disk_total = 0;
+  std::uint64_t disk_available = 0;
+  std::uint64_t applied = 0;  // revision of its view
+};
+
+struct MemberState {
+  io::NodeId id;
+  catalog::NodeRecord record;
+  bool alive = false;      // its lease stands
+  bool in_layout = false;  // of the newest layout: its receipts count
+  MemberLoad load;
+};
+
+class Membership {
+ public:
+  virtual ~Membership() = default;
+  virtual const io::NodeId& self() const = 0;
+  // All members that are not gone, in the order of their ids. Cheap, any thread.
+  virtual std::vector<MemberState> members() const = 0;
+};
+
+}  // namespace hansa::cluster

@@ -1,0 +1,56 @@
+// Replica: a copy of a metadata store that lives elsewhere, in one SQLite file: the same records and projections as
+// sqlite::Store, but written by the store's feed instead of by commits. synchronous=NORMAL: what power loss takes is
+// fed again. One change set is never split over two transactions.
+//
+// Thread rule: apply, load and discard from one thread at a time; position() and read() from any.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "io/clock.h"
+#include "meta/sqlite/database.h"
+#include "meta/store.h"
+
+namespace hansa::meta::sqlite {
+
+struct ReplicaPosition {
+  Revision revision = 0;           // everything up to it is applied
+  std::uint64_t head_version = 0;  // of the key `head`, as applied
+  std::string head_operation;
+  std::string origin;  // identity of the store that it copies (cluster id and nonce); empty: a new file
+};
+
+class Replica {
+ public:
+  virtual ~Replica() = default;
+  // Opens or makes the file; a file that cannot be understood is put aside and begun anew (it is only a copy).
+  static Result<std::unique_ptr<Replica>> open(io::Disk& disk, io::Clock& clock, Logger& log, DatabaseOptions options,
+                                               std::vector<Projection*> projections);
+
+  virtual ReplicaPosition position() const = 0;
+  virtual Result<std::unique_ptr<ReadTransaction>> read() = 0;
+
+  // Applies change sets in order, all in one transaction; those at or before the position are skipped. The position is
+  // published after COMMIT. A change set without `head` (leases that ended) moves the revision only.
+  virtual Result<void> apply(std::span<const ChangeSet> changes) = 0;
+
+  // Loading anew: begin_load, then pages of records in key order, then finish_load, which removes what no page named
+  // and moves the position. Readers see the old state until finish_load... or, past load_transaction_limit records, a
+  // state between, so the owner must not answer from it meanwhile. Returns what changed, for listeners.
+  virtual Result<void> begin_load() = 0;
+  virtual Result<void> load(std::span<const KeyValue> page) = 0;
+  virtual Result<ChangeSet> finish_load(Revision revision, std::string origin) = 0;
+
+  // Removes every record (the store went back in time, or is another one).
+  virtual Result<void> discard() = 0;
+  virtual Result<void> set_origin(std::string origin) = 0;
+  // SQLite backup into a new file, readable while the replica lives.
+  virtual Result<void> copy_to(const std::string& path) = 0;
+  // See etcd::ViewSums; leased keys (alive/, task/) are left out.
+  virtual Result<std::vector<std::pair<std::string, std::string>>> sums() = 0;
+};
+
+}  // namespace hansa::meta::sqlite
