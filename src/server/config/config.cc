@@ -115,6 +115,10 @@ Http read_http(const Reader& in, Problems& problems) {
   return out;
 }
 
+ClusterDefaults cluster_defaults(const Http& http) {
+  return {.address = http.address, .port = http.port, .tls = http.tls.has_value()};
+}
+
 LogLevel read_level(const Reader& in, Problems& problems) {
   const std::string level = lower(in.text("log.level"));
   if (level == "debug" || level == "trace") return LogLevel::debug;
@@ -166,6 +170,7 @@ Result<Config> parse(const std::string& file, std::string_view text) {
   }
   out.storage = read_storage(in, problems);
   out.http = read_http(in, problems);
+  out.cluster = read_cluster(in, cluster_defaults(out.http), problems);
   out.log_level = read_level(in, problems);
   out.log_output = in.text("log.output");
   out.audit_output = in.text("log.audit");
@@ -199,6 +204,7 @@ Config built_in(const std::string& state) {
   out.storage.root = state;
   out.http.port = 5000;
   out.metrics_path = "/metrics";
+  out.cluster = default_cluster(cluster_defaults(out.http));
   return out;
 }
 

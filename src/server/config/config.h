@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "http/server.h"
 #include "io/time.h"
+#include "server/config/cluster.h"
 
 namespace hansa::server::config {
 
@@ -43,6 +44,7 @@ struct Config {
   std::string file;  // empty: the built-in defaults
   Storage storage;
   Http http;
+  Cluster cluster;
   LogLevel log_level = LogLevel::info;
   std::string log_output;                      // path; empty: standard output
   std::string audit_output;                    // path of the audit log; empty: none

@@ -104,7 +104,15 @@ TEST(Config, each_kind_of_mistake_is_named_with_its_key_and_what_to_do) {
       {with(R"(,"extensions":{"metrics":{"prometheus":{"path":"/v2/x"}}})"), {"prometheus.path", "/v2/x"}},
       {with(R"(,"extensions":{"metrics":{"prometheus":{"path":"/a/../b"}}})"), {"prometheus.path"}},
       {with(R"(,"extensions":{"search":{}})"), {"extensions.search: not built yet", "\"enable\": false"}},
-      {with(R"(,"cluster":{"members":["a:1"]})"), {"cluster: not built yet"}},
+      {with(R"(,"cluster":{"members":["a:1"]})"), {"cluster.hashKey", "missing"}},
+      {with(R"(,"cluster":{"members":["a"],"hashKey":"loremipsumdolors"})"), {"cluster.members", "\"a\"", "host:port"}},
+      {with(R"(,"cluster":{"members":["a:1"],"hashKey":"short"})"), {"cluster.hashKey", "16"}},
+      {with(R"(,"cluster":{"metadata":{"etcd":{}}})"), {"cluster.metadata.etcd.endpoints", "missing"}},
+      {with(R"(,"cluster":{"metadata":{"etcd":{"endpoints":["a:1"]},"managed":{}}})"), {"cluster.metadata", "both"}},
+      {with(R"(,"cluster":{"metadata":{"managed":{"voters":2}}})"), {"voters", "3 or 5"}},
+      {with(R"(,"cluster":{"metadata":{"managed":{"peerPort":5379}}})"), {"peerPort", "differ"}},
+      {with(R"(,"cluster":{"node":{"peer":"nowhere"}})"), {"cluster.node.peer", "host:port"}},
+      {with(R"(,"cluster":{"tls":{"cert":"a"}})"), {"cluster.tls", "cert and key"}},
       {with(R"(,"http":{"accessControl":{"repositories":{"a[":{"anonymousPolicy":["read"]}}}})"), {"a[", "pattern"}},
       {with(R"(,"http":{"accessControl":{"repositories":{"**":{"anonymousPolicy":["write"]}}}})"),
        {"http.accessControl.repositories.**.anonymousPolicy", "\"write\"", "read, create, update and delete"}},
@@ -222,6 +230,23 @@ TEST(KeyTable, every_key_has_a_parent_and_every_default_is_of_its_type) {
     if (key->type == Type::integer) EXPECT_TRUE(parse_integer(key->fallback)) << key->path;
     if (key->type == Type::duration) EXPECT_TRUE(parse_duration(key->fallback)) << key->path;
   }
+}
+
+TEST(Config, a_cluster_has_defaults_from_http_and_keeps_what_is_said) {
+  const auto plain = parse("c.json", with(R"(,"http":{"address":"10.0.0.1","port":"5000"},"cluster":{})"));
+  ASSERT_TRUE(plain) << plain.error().message;
+  EXPECT_TRUE(plain->cluster.configured);
+  EXPECT_EQ(plain->cluster.url, "http://10.0.0.1:5000");
+  EXPECT_EQ(plain->cluster.peer, "10.0.0.1:5001");
+  EXPECT_EQ(plain->cluster.managed.client_port, 5379);
+  const auto named =
+      parse("c.json", with(R"(,"cluster":{"node":{"url":"https://r1.example:443","peer":"r1.example:6000",
+      "listen":"0.0.0.0"},"metadata":{"etcd":{"endpoints":["e:2379"],"prefix":"images"}}})"));
+  ASSERT_TRUE(named) << named.error().message;
+  EXPECT_EQ(named->cluster.url, "https://r1.example:443");
+  EXPECT_EQ(named->cluster.listen, "0.0.0.0");
+  ASSERT_TRUE(named->cluster.etcd);
+  EXPECT_EQ(named->cluster.etcd->prefix, "images/");
 }
 
 TEST(KeyTable, the_schema_is_json_and_names_what_is_not_built) {

@@ -6,7 +6,7 @@ using enum Type;
 using enum State;
 
 // clang-format off: a table, one key a line
-const std::array<Key, 54> storage_rows =
+const std::array<Key, 47> storage_rows =
   {{
     {"distSpecVersion", text, built, "1.1.1", "version of the distribution specification; for information"},
     {"goVersion", text, accepted, "", "build information of zot"},
@@ -55,13 +55,6 @@ const std::array<Key, 54> storage_rows =
     {"log.audit", text, built, "", "file with a line per change that a client made"},
     {"scheduler", object, accepted, "", "zot's scheduler"},
     {"scheduler.numWorkers", integer, accepted, "0", "threads are chosen by the number of cores"},
-    {"cluster", object, not_built, "", "several nodes"},
-    {"cluster.members", texts, not_built, "", "addresses of all nodes"},
-    {"cluster.hashKey", text, not_built, "", "key of zot's sharding"},
-    {"cluster.tls", object, not_built, "", "TLS between nodes"},
-    {"cluster.tls.cert", text, not_built, "", "certificate"},
-    {"cluster.tls.key", text, not_built, "", "key"},
-    {"cluster.tls.cacert", text, not_built, "", "authorities"},
 }};
 // clang-format on
 

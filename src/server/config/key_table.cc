@@ -81,6 +81,7 @@ nlohmann::ordered_json describe(const Schema& schema) {
 std::vector<const Key*> key_table() {
   std::vector<const Key*> keys;
   for (const Key& key : storage_rows) keys.push_back(&key);
+  for (const Key& key : cluster_rows) keys.push_back(&key);
   for (const Key& key : http_rows) keys.push_back(&key);
   for (const Key& key : extension_rows) keys.push_back(&key);
   return keys;
