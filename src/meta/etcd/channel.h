@@ -98,8 +98,8 @@ struct StatusReply {
   std::uint64_t leader = 0;
   std::uint64_t raft_index = 0;
   std::uint64_t raft_applied = 0;
-  std::uint64_t db_size = 0;      // bytes
-  std::uint64_t db_in_use = 0;    // bytes
+  std::uint64_t db_size = 0;    // bytes
+  std::uint64_t db_in_use = 0;  // bytes
   bool learner = false;
   std::vector<std::string> errors;
 };

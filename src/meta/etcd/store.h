@@ -59,7 +59,7 @@ struct StoreHealth {
   Revision target = 0;        // newest revision known; catch-up is done when they meet
   bool loading = false;       // the view is being loaded anew
   std::uint64_t loaded_keys = 0;
-  std::string alarm;  // empty: none. "rewound": the store went back in time; "foreign": somebody else writes here
+  std::string alarm;    // empty: none. "rewound": the store went back in time; "foreign": somebody else writes here
   std::string version;  // of the server in use
   bool barrier_by_put = false;
   bool out_of_space = false;

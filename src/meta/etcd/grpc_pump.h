@@ -1,0 +1,133 @@
+// What the channels over gRPC share: the completion queue with its thread, one connection with its credentials, and the
+// translation of statuses and records. Private to this room.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <etcd_proto/rpc.grpc.pb.h>
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "io/wait.h"
+#include "meta/etcd/grpc_channel.h"
+
+namespace hansa::meta::etcd {
+
+// What waits for an event of the queue; deletes itself or lives on as it likes.
+class Tag {
+ public:
+  virtual ~Tag() = default;
+  virtual void done(bool ok) = 0;
+};
+
+struct GrpcRuntime::Pump {
+  Pump();
+  ~Pump();
+  grpc::CompletionQueue queue;
+  std::thread thread;
+};
+
+// What an error means to whoever called (channel.h). `cancelled`: our own doing.
+Error error_of(const grpc::Status& status, const std::string& endpoint, bool cancelled);
+
+KeyValue record_of(const mvccpb::KeyValue& record);
+Header header_of(const etcdserverpb::ResponseHeader& header);
+StatusReply status_of(const etcdserverpb::StatusResponse& reply);
+
+// One connection and how to log in on it.
+class Wire {
+ public:
+  static Result<std::shared_ptr<Wire>> open(std::shared_ptr<GrpcRuntime::Pump> pump, const ChannelSettings& settings);
+
+  const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
+  grpc::CompletionQueue* queue() const { return &pump_->queue; }
+  const std::string& endpoint() const { return settings_.endpoint; }
+
+  // A token for the next calls, if a user is configured. Empty otherwise.
+  io::Task<Result<std::string>> token(io::Duration deadline);
+  // The server refused this token.
+  void drop_token(const std::string& token);
+  bool has_user() const { return !settings_.user.empty(); }
+
+ private:
+  Wire(std::shared_ptr<GrpcRuntime::Pump> pump, ChannelSettings settings)
+      : pump_(std::move(pump)), settings_(std::move(settings)) {}
+
+  std::shared_ptr<GrpcRuntime::Pump> pump_;
+  ChannelSettings settings_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::mutex mutex_;
+  std::string token_;
+};
+
+// One unary call under way.
+template <class Reply>
+class UnaryCall final : public Tag {
+ public:
+  using Done = io::Completion<Result<Reply>>;
+  UnaryCall(Done done, std::string endpoint) : done_(std::move(done)), endpoint_(std::move(endpoint)) {}
+
+  struct Shared {  // also seen by whoever cancels
+    grpc::ClientContext context;
+    std::atomic<bool> cancelled = false;
+  };
+  std::shared_ptr<Shared> shared = std::make_shared<Shared>();
+  std::unique_ptr<grpc::ClientAsyncResponseReader<Reply>> reader;
+  Reply reply;
+  grpc::Status status;
+
+  void done(bool) override {
+    const std::unique_ptr<UnaryCall> self(this);
+    if (status.ok()) {
+      done_.complete(std::move(reply));
+    } else {
+      done_.complete(error_of(status, endpoint_, shared->cancelled));
+    }
+  }
+
+ private:
+  Done done_;
+  std::string endpoint_;
+};
+
+// `prepare(context, request, queue)` is a stub's PrepareAsync...
+template <class Reply, class Request, class Prepare>
+io::Task<Result<Reply>> unary_once(Wire* wire, Prepare prepare, const Request* request, std::string token,
+                                   io::Duration deadline) {
+  auto wait = io::wait_for<Result<Reply>>([&](io::Completion<Result<Reply>> done) -> io::Work {
+    auto call = std::make_unique<UnaryCall<Reply>>(std::move(done), wire->endpoint());
+    auto shared = call->shared;
+    shared->context.set_deadline(std::chrono::system_clock::now() + deadline);
+    if (!token.empty()) shared->context.AddMetadata("token", token);
+    call->reader = prepare(&shared->context, *request, wire->queue());
+    UnaryCall<Reply>* raw = call.release();  // done() frees it
+    raw->reader->StartCall();
+    raw->reader->Finish(&raw->reply, &raw->status, static_cast<Tag*>(raw));
+    return [shared] {
+      shared->cancelled = true;
+      shared->context.TryCancel();
+    };
+  });
+  co_return co_await wait;
+}
+
+// With the user's token, fetched anew once when the server does not know it any more.
+template <class Reply, class Request, class Prepare>
+io::Task<Result<Reply>> unary(std::shared_ptr<Wire> wire, Prepare prepare, Request request, io::Duration deadline) {
+  HANSA_CO_TRY(const std::string token, co_await wire->token(deadline));
+  auto reply = co_await unary_once<Reply>(wire.get(), prepare, &request, token, deadline);
+  if (reply || reply.error().code != ErrorCode::unauthenticated || token.empty()) co_return reply;
+  wire->drop_token(token);
+  HANSA_CO_TRY(const std::string fresh, co_await wire->token(deadline));
+  co_return co_await unary_once<Reply>(wire.get(), prepare, &request, fresh, deadline);
+}
+
+Result<std::shared_ptr<Channel>> make_channel(std::shared_ptr<GrpcRuntime::Pump> pump, const ChannelSettings& settings);
+Result<std::shared_ptr<MaintenanceChannel>> make_maintenance(std::shared_ptr<GrpcRuntime::Pump> pump,
+                                                             const ChannelSettings& settings);
+
+}  // namespace hansa::meta::etcd

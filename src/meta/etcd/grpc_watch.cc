@@ -1,0 +1,156 @@
+#include "meta/etcd/grpc_watch.h"
+
+namespace hansa::meta::etcd {
+namespace {
+
+namespace pb = etcdserverpb;
+
+// A tag that completes a wait with whether the step went well, and frees itself.
+class Step final : public Tag {
+ public:
+  explicit Step(io::Completion<bool> done, std::shared_ptr<void> keep)
+      : done_(std::move(done)), keep_(std::move(keep)) {}
+  void done(bool ok) override {
+    const std::unique_ptr<Step> self(this);
+    done_.complete(ok);
+  }
+
+ private:
+  io::Completion<bool> done_;
+  std::shared_ptr<void> keep_;  // the stream outlives its step
+};
+
+// A bidirectional stream and one step of it at a time.
+template <class Request, class Reply>
+struct Stream : std::enable_shared_from_this<Stream<Request, Reply>> {
+  grpc::ClientContext context;
+  std::unique_ptr<grpc::ClientAsyncReaderWriter<Request, Reply>> stream;
+  Request request;
+  Reply reply;
+  grpc::Status status;
+  std::atomic<bool> cancelled = false;
+
+  void cancel() {
+    cancelled = true;
+    context.TryCancel();
+  }
+
+  // Runs `start(tag)` and waits for its event.
+  template <class Start>
+  io::Task<bool> step(Start start) {
+    auto self = this->shared_from_this();
+    auto wait = io::wait_for<bool>([&self, &start](io::Completion<bool> done) -> io::Work {
+      start(static_cast<Tag*>(new Step(std::move(done), self)));
+      return [self] { self->cancel(); };
+    });
+    co_return co_await wait;
+  }
+  io::Task<bool> start() {
+    return step([this](Tag* tag) { stream->StartCall(tag); });
+  }
+  io::Task<bool> write() {
+    return step([this](Tag* tag) { stream->Write(request, tag); });
+  }
+  io::Task<bool> read() {
+    return step([this](Tag* tag) { stream->Read(&reply, tag); });
+  }
+  // Why it ended.
+  io::Task<Error> finish(std::string endpoint) {
+    const bool ours = cancelled;
+    context.TryCancel();
+    const bool told = co_await step([this](Tag* tag) { stream->Finish(&status, tag); });
+    if (ours || !told) co_return error_of(status, endpoint, ours);
+    Error error = error_of(status, endpoint, false);
+    // Nothing is written by a stream: whatever broke it, another may be opened.
+    if (error.code == ErrorCode::ambiguous || error.code == ErrorCode::internal || status.ok()) {
+      error = make_error(ErrorCode::unavailable, "the stream from etcd at " + endpoint + " ended: " +
+                                                     (status.ok() ? "closed by the server" : status.error_message()));
+    }
+    co_return error;
+  }
+};
+
+using WatchStream = Stream<pb::WatchRequest, pb::WatchResponse>;
+using KeepAliveStream = Stream<pb::LeaseKeepAliveRequest, pb::LeaseKeepAliveResponse>;
+
+WatchReply reply_of(const pb::WatchResponse& in) {
+  WatchReply out;
+  out.header = header_of(in.header());
+  out.created = in.created();
+  out.canceled = in.canceled();
+  out.compacted = static_cast<Revision>(in.compact_revision());
+  out.reason = in.cancel_reason();
+  out.fragment = in.fragment();
+  out.events.reserve(static_cast<std::size_t>(in.events_size()));
+  for (const auto& event : in.events()) {
+    const bool deleted = event.type() == mvccpb::Event::DELETE;
+    out.events.push_back({.now = record_of(event.kv()), .deleted = deleted});
+    if (deleted) out.events.back().now.version = 0;
+  }
+  return out;
+}
+
+class GrpcWatch final : public Watch {
+ public:
+  GrpcWatch(std::shared_ptr<Wire> wire, std::shared_ptr<WatchStream> stream)
+      : wire_(std::move(wire)), stream_(std::move(stream)) {}
+  ~GrpcWatch() override { stream_->cancel(); }
+
+  io::Task<Result<WatchReply>> next() override {
+    if (ended_) co_return make_error(ErrorCode::unavailable, "this watch has ended; open another");
+    const bool got = co_await stream_->read();
+    if (got) co_return reply_of(stream_->reply);
+    ended_ = true;
+    co_return co_await stream_->finish(wire_->endpoint());
+  }
+
+ private:
+  std::shared_ptr<Wire> wire_;
+  std::shared_ptr<WatchStream> stream_;
+  bool ended_ = false;
+};
+
+}  // namespace
+
+io::Task<Result<std::unique_ptr<Watch>>> open_watch(std::shared_ptr<Wire> wire, std::string key, std::string end,
+                                                    Revision from) {
+  constexpr io::Duration login_deadline = std::chrono::seconds(3);
+  HANSA_CO_TRY(const std::string token, co_await wire->token(login_deadline));
+  auto stub = pb::Watch::NewStub(wire->channel());
+  auto stream = std::make_shared<WatchStream>();
+  if (!token.empty()) stream->context.AddMetadata("token", token);
+  stream->stream = stub->PrepareAsyncWatch(&stream->context, wire->queue());
+  auto* create = stream->request.mutable_create_request();
+  create->set_key(key);
+  create->set_range_end(end);
+  create->set_start_revision(static_cast<std::int64_t>(from));
+  create->set_fragment(true);
+  const bool started = co_await stream->start();
+  const bool asked = started && co_await stream->write();
+  if (!asked) {
+    const Error error = co_await stream->finish(wire->endpoint());
+    if (error.code == ErrorCode::unauthenticated) wire->drop_token(token);
+    co_return error;
+  }
+  co_return std::unique_ptr<Watch>(std::make_unique<GrpcWatch>(std::move(wire), std::move(stream)));
+}
+
+io::Task<Result<io::Duration>> keep_alive_once(std::shared_ptr<Wire> wire, LeaseId lease, std::string token,
+                                               io::Duration deadline) {
+  auto stub = pb::Lease::NewStub(wire->channel());
+  auto stream = std::make_shared<KeepAliveStream>();
+  if (!token.empty()) stream->context.AddMetadata("token", token);
+  stream->context.set_deadline(std::chrono::system_clock::now() + deadline);
+  stream->stream = stub->PrepareAsyncLeaseKeepAlive(&stream->context, wire->queue());
+  stream->request.set_id(static_cast<std::int64_t>(lease));
+  const bool started = co_await stream->start();
+  const bool asked = started && co_await stream->write();
+  const bool answered = asked && co_await stream->read();
+  const auto seconds = answered ? stream->reply.ttl() : 0;
+  const Error ended = co_await stream->finish(wire->endpoint());
+  if (!answered) co_return ended;
+  if (seconds <= 0) co_return make_error(ErrorCode::not_found, "the lease has ended");
+  co_return io::Duration(std::chrono::seconds(seconds));
+}
+
+}  // namespace hansa::meta::etcd
