@@ -159,7 +159,7 @@ class GrpcMaintenance final : public MaintenanceChannel {
     HANSA_CO_TRY(const std::string token, co_await wire_->token(deadline));
     auto stream = std::make_shared<SnapshotStream>();
     if (!token.empty()) stream->context.AddMetadata("token", token);
-    stream->context.set_deadline(std::chrono::system_clock::now() + deadline);
+    stream->context.set_deadline(deadline_in(deadline));
     stream->reader = maintenance_->PrepareAsyncSnapshot(&stream->context, pb::SnapshotRequest{}, wire_->queue());
     Result<void> taken;
     const bool started = co_await step(stream, [&stream](Tag* tag) { stream->reader->StartCall(tag); });

@@ -38,6 +38,11 @@ KeyValue record_of(const mvccpb::KeyValue& record);
 Header header_of(const etcdserverpb::ResponseHeader& header);
 StatusReply status_of(const etcdserverpb::StatusResponse& reply);
 
+// A deadline as gRPC wants it: a time span counts from now.
+inline gpr_timespec deadline_in(io::Duration span) {
+  return gpr_time_from_nanos(span.count(), GPR_TIMESPAN);
+}
+
 // One connection and how to log in on it.
 class Wire {
  public:
@@ -101,7 +106,7 @@ io::Task<Result<Reply>> unary_once(Wire* wire, Prepare prepare, const Request* r
   auto wait = io::wait_for<Result<Reply>>([&](io::Completion<Result<Reply>> done) -> io::Work {
     auto call = std::make_unique<UnaryCall<Reply>>(std::move(done), wire->endpoint());
     auto shared = call->shared;
-    shared->context.set_deadline(std::chrono::system_clock::now() + deadline);
+    shared->context.set_deadline(deadline_in(deadline));
     if (!token.empty()) shared->context.AddMetadata("token", token);
     call->reader = prepare(&shared->context, *request, wire->queue());
     UnaryCall<Reply>* raw = call.release();  // done() frees it

@@ -140,7 +140,7 @@ io::Task<Result<io::Duration>> keep_alive_once(std::shared_ptr<Wire> wire, Lease
   auto stub = pb::Lease::NewStub(wire->channel());
   auto stream = std::make_shared<KeepAliveStream>();
   if (!token.empty()) stream->context.AddMetadata("token", token);
-  stream->context.set_deadline(std::chrono::system_clock::now() + deadline);
+  stream->context.set_deadline(deadline_in(deadline));
   stream->stream = stub->PrepareAsyncLeaseKeepAlive(&stream->context, wire->queue());
   stream->request.set_id(static_cast<std::int64_t>(lease));
   const bool started = co_await stream->start();
