@@ -1,6 +1,7 @@
 #include "meta/store.h"
 
 #include <algorithm>
+#include <charconv>
 
 namespace hansa::meta {
 namespace {
@@ -54,6 +55,24 @@ Result<void> check_limits(const Commit& commit) {
 
 std::string head_value(std::string_view operation, std::size_t changes) {
   return R"({"op":")" + std::string(operation) + R"(","n":)" + std::to_string(changes) + "}";
+}
+
+std::string head_operation(std::string_view value) {
+  constexpr std::string_view start = R"({"op":")";
+  if (!value.starts_with(start)) return {};
+  value.remove_prefix(start.size());
+  return std::string(value.substr(0, value.find('"')));
+}
+
+std::size_t head_changes(std::string_view value) {
+  constexpr std::string_view name = R"("n":)";
+  const auto at = value.find(name);
+  std::size_t changes = 0;
+  if (at != std::string_view::npos) {
+    const std::string_view digits = value.substr(at + name.size());
+    std::from_chars(digits.data(), digits.data() + digits.size(), changes);
+  }
+  return changes;
 }
 
 }  // namespace hansa::meta

@@ -87,6 +87,9 @@ struct ChangeSet {
 Result<void> check_limits(const Commit& commit);
 // The value of `head`.
 std::string head_value(std::string_view operation, std::size_t changes);
+// And what it says.
+std::string head_operation(std::string_view value);
+std::size_t head_changes(std::string_view value);
 
 // A consistent picture at one revision. Short-lived: it pins resources of the store. Use from one thread, do not hold
 // across a suspension.

@@ -166,6 +166,15 @@ std::int64_t RealConnection::last_insert_id() const {
   return sqlite3_last_insert_rowid(handle_);
 }
 
+Result<void> RealConnection::copy_to(RealConnection& target) {
+  sqlite3_backup* backup = sqlite3_backup_init(target.handle_, "main", handle_, "main");
+  if (backup == nullptr) return sqlite_error(target.handle_, sqlite3_errcode(target.handle_), "copying the database");
+  const int code = sqlite3_backup_step(backup, -1);
+  sqlite3_backup_finish(backup);
+  if (code == SQLITE_DONE) return {};
+  return sqlite_error(target.handle_, code & 0xff, "copying the database");
+}
+
 // ---- readers ----------------------------------------------------------------------------------------------------
 
 std::string end_of_prefix(std::string_view prefix) {

@@ -29,6 +29,9 @@ class RealConnection final : public Connection {
   std::int64_t changes() const override;
   std::int64_t last_insert_id() const override;
 
+  // Copies the whole database into `target`, which nobody else uses; this one may be written meanwhile.
+  Result<void> copy_to(RealConnection& target);
+
  private:
   explicit RealConnection(sqlite3* handle) : handle_(handle) {}
   sqlite3* handle_;

@@ -2,11 +2,10 @@
 
 #include <algorithm>
 
+#include "meta/sqlite/record_tables.h"
+
 namespace hansa::meta::sqlite {
 namespace {
-
-constexpr std::int64_t database_format = 1;
-constexpr std::size_t fill_page = 500;  // records read at a time when a projection is filled
 
 // A database up to this size is looked through after an unclean end (tens of milliseconds); a larger one would make
 // the node late. The checksums of the pages watch over both.
@@ -18,16 +17,11 @@ constexpr std::int64_t max_checked_pages = 16'384;
 
 Result<void> Writer::open(bool check) {
   HANSA_TRY(connection_, RealConnection::open(vfs_, options_, RealConnection::Role::writer));
-  HANSA_CHECK(create_tables());
-  HANSA_TRY(const auto format, get_meta("format"));
-  if (format > database_format) {
-    return make_error(ErrorCode::unsupported, "the database " + options_.path + " has format " +
-                                                  std::to_string(format) + " and was written by a newer version");
-  }
-  HANSA_TRY(const auto revision, get_meta("revision"));
+  HANSA_CHECK(create_record_tables(*connection_, options_.path));
+  HANSA_TRY(const auto revision, get_meta(*connection_, "revision"));
   revision_ = static_cast<Revision>(revision);
   if (check) HANSA_CHECK(check_structure());
-  HANSA_CHECK(prepare_projections());
+  HANSA_CHECK(prepare_projections(*connection_, projections_, revision_));
   return drop_leased_keys();
 }
 
@@ -41,71 +35,6 @@ Result<void> Writer::check_structure() {
   HANSA_TRY(const bool row, read.step());
   if (row && read.column_text(0) == "ok") return {};
   return make_error(ErrorCode::corrupt, "its structure is broken: " + std::string(read.column_text(0)));
-}
-
-Result<void> Writer::create_tables() {
-  return connection_->execute(
-      "BEGIN IMMEDIATE;"
-      "CREATE TABLE IF NOT EXISTS meta(k TEXT PRIMARY KEY, v INTEGER) WITHOUT ROWID;"
-      "CREATE TABLE IF NOT EXISTS kv(k TEXT PRIMARY KEY, v BLOB NOT NULL, c INTEGER NOT NULL, m INTEGER NOT NULL,"
-      " n INTEGER NOT NULL, l INTEGER NOT NULL) WITHOUT ROWID;"
-      "CREATE INDEX IF NOT EXISTS kv_lease ON kv(l) WHERE l<>0;"
-      "INSERT OR IGNORE INTO meta VALUES('format',1),('revision',0);"
-      "COMMIT;");
-}
-
-Result<std::int64_t> Writer::get_meta(std::string_view key) {
-  HANSA_TRY(auto read, connection_->prepare("SELECT v FROM meta WHERE k=?1"));
-  read.bind(1, key);
-  HANSA_TRY(const bool row, read.step());
-  return row ? read.column_int(0) : 0;
-}
-
-Result<void> Writer::set_meta(std::string_view key, std::int64_t value) {
-  HANSA_TRY(auto write, connection_->prepare("INSERT OR REPLACE INTO meta(k,v) VALUES(?1,?2)"));
-  return write.bind(1, key).bind(2, value).run();
-}
-
-Result<void> Writer::prepare_projections() {
-  for (auto* projection : projections_) {
-    const std::string key = "projection:" + std::string(projection->name());
-    HANSA_TRY(const auto version, get_meta(key));
-    if (version == projection->schema_version()) continue;
-    HANSA_CHECK(connection_->execute("BEGIN IMMEDIATE"));
-    auto filled = fill(*projection);
-    if (filled) filled = set_meta(key, projection->schema_version());
-    if (filled) filled = connection_->execute("COMMIT");
-    if (!filled) {
-      roll_back();
-      return std::move(filled).error().with_context("filling the tables of " + std::string(projection->name()));
-    }
-  }
-  return {};
-}
-
-// Records in key order, as one change set each: what apply() sees in the life of a store, only without history.
-Result<void> Writer::fill(Projection& projection) {
-  HANSA_CHECK(projection.create(*connection_));
-  std::string after;
-  while (true) {
-    std::vector<KeyValue> page;
-    {
-      HANSA_TRY(auto read, connection_->prepare("SELECT k,v,c,m,n FROM kv WHERE k>?1 ORDER BY k LIMIT ?2"));
-      read.bind(1, std::string_view(after)).bind(2, static_cast<std::int64_t>(fill_page));
-      while (true) {
-        HANSA_TRY(const bool row, read.step());
-        if (!row) break;
-        page.push_back({std::string(read.column_text(0)), std::string(as_text(read.column_blob(1))),
-                        static_cast<Revision>(read.column_int(2)), static_cast<Revision>(read.column_int(3)),
-                        static_cast<std::uint64_t>(read.column_int(4))});
-      }
-    }
-    if (page.empty()) return {};
-    after = page.back().key;
-    ChangeSet changes{.revision = revision_, .changes = {}};
-    for (auto& record : page) changes.changes.push_back({.now = std::move(record), .deleted = false});
-    HANSA_CHECK(projection.apply(*connection_, changes));
-  }
 }
 
 Result<std::vector<std::string>> Writer::leased_keys(LeaseId lease) {
@@ -144,7 +73,7 @@ Result<void> Writer::reopen() {
   HANSA_TRY(auto fresh, RealConnection::open(vfs_, options_, RealConnection::Role::writer));
   connection_ = std::move(fresh);
   HANSA_CHECK(start_new_wal());
-  HANSA_TRY(const auto revision, get_meta("revision"));
+  HANSA_TRY(const auto revision, get_meta(*connection_, "revision"));
   revision_ = static_cast<Revision>(revision);
   doubtful_ = false;
   return {};
@@ -170,8 +99,8 @@ Result<void> Writer::begin() {
 Result<void> Writer::forestall() {
   HANSA_CHECK(begin());
   auto done = [this]() -> Result<void> {
-    HANSA_TRY(const auto count, get_meta("forestalled"));
-    HANSA_CHECK(set_meta("forestalled", count + 1));
+    HANSA_TRY(const auto count, get_meta(*connection_, "forestalled"));
+    HANSA_CHECK(set_meta(*connection_, "forestalled", count + 1));
     return connection_->execute("COMMIT");
   }();
   if (done) return done;
@@ -237,7 +166,7 @@ Result<Writer::Attempt> Writer::try_apply(std::span<const Commit> commits) {
     roll_back();
     return attempt;
   }
-  if (auto stored = set_meta("revision", static_cast<std::int64_t>(next)); !stored) {
+  if (auto stored = set_meta(*connection_, "revision", static_cast<std::int64_t>(next)); !stored) {
     roll_back();
     return stored.error();
   }

@@ -38,12 +38,7 @@ class Writer {
   Result<std::vector<std::string>> leased_keys(LeaseId lease);
 
  private:
-  Result<void> create_tables();
-  Result<void> prepare_projections();
-  Result<void> fill(Projection& projection);
   Result<void> drop_leased_keys();
-  Result<void> set_meta(std::string_view key, std::int64_t value);
-  Result<std::int64_t> get_meta(std::string_view key);
 
   // Everything inside one BEGIN ... COMMIT; on an error before COMMIT nothing has happened.
   struct Attempt {
