@@ -112,8 +112,12 @@ class GrpcChannel final : public Channel {
   }
 
   io::Task<Result<io::Duration>> lease_keep_alive(LeaseId lease, io::Duration deadline) override {
-    HANSA_CO_TRY(const std::string token, co_await wire_->token(deadline));
-    co_return co_await keep_alive_once(wire_, lease, token, deadline);
+    const Deadline end = deadline_in(deadline);
+    HANSA_CO_TRY(const std::string token, co_await wire_->token(end));
+    auto left = co_await keep_alive_once(wire_, lease, token, end);
+    if (left || left.error().code != ErrorCode::unauthenticated || token.empty()) co_return left;
+    HANSA_CO_TRY(const std::string fresh, co_await wire_->token(end));
+    co_return co_await keep_alive_once(wire_, lease, fresh, end);
   }
 
   io::Task<Result<void>> lease_revoke(LeaseId lease, io::Duration deadline) override {

@@ -156,10 +156,11 @@ class GrpcMaintenance final : public MaintenanceChannel {
   }
 
   io::Task<Result<void>> snapshot(std::function<Result<void>(std::string_view)> take, io::Duration deadline) override {
-    HANSA_CO_TRY(const std::string token, co_await wire_->token(deadline));
+    const Deadline end = deadline_in(deadline);
+    HANSA_CO_TRY(const std::string token, co_await wire_->token(end));
     auto stream = std::make_shared<SnapshotStream>();
     if (!token.empty()) stream->context.AddMetadata("token", token);
-    stream->context.set_deadline(deadline_in(deadline));
+    stream->context.set_deadline(end);
     stream->reader = maintenance_->PrepareAsyncSnapshot(&stream->context, pb::SnapshotRequest{}, wire_->queue());
     Result<void> taken;
     const bool started = co_await step(stream, [&stream](Tag* tag) { stream->reader->StartCall(tag); });
@@ -172,6 +173,7 @@ class GrpcMaintenance final : public MaintenanceChannel {
     if (!taken) stream->context.TryCancel();
     co_await step(stream, [&stream](Tag* tag) { stream->reader->Finish(&stream->status, tag); });
     if (!taken) co_return taken;
+    if (stream->status.error_code() == grpc::StatusCode::UNAUTHENTICATED) wire_->drop_token(token);
     if (!stream->status.ok()) co_return error_of(stream->status, wire_->endpoint(), stream->cancelled);
     co_return Result<void>{};
   }

@@ -42,8 +42,16 @@ std::string target_of(std::string endpoint) {
   return endpoint;
 }
 
-// gRPC says these before a request has left.
-bool never_left(std::string_view message) {
+// What proves that nothing was proposed: gRPC's words before a request has left, etcd's before it hands one to Raft.
+// Everything else that is UNAVAILABLE comes later: timeouts, a stopped server, a changed leader, a lost connection.
+bool never_proposed(std::string_view message) {
+  if (message.starts_with("etcdserver: ")) {
+    for (const std::string_view text :
+         {"no leader", "not capable", "rpc not supported for learner", "unhealthy cluster"}) {
+      if (message.substr(std::string_view("etcdserver: ").size()) == text) return true;
+    }
+    return false;
+  }
   for (const std::string_view text : {"failed to connect", "connections to all backends failing", "empty address list",
                                       "DNS resolution failed", "Failed to connect"}) {
     if (message.find(text) != std::string_view::npos) return true;
@@ -55,19 +63,23 @@ ErrorCode code_of(const grpc::Status& status) {
   const std::string message = status.error_message();
   const auto says = [&message](std::string_view part) { return message.find(part) != std::string_view::npos; };
   switch (status.error_code()) {
-    case grpc::StatusCode::UNAVAILABLE: return never_left(message) ? ErrorCode::unavailable : ErrorCode::ambiguous;
+    case grpc::StatusCode::UNAVAILABLE: return never_proposed(message) ? ErrorCode::unavailable : ErrorCode::ambiguous;
     case grpc::StatusCode::RESOURCE_EXHAUSTED:
       if (says("space exceeded")) return ErrorCode::out_of_space;
       return says("too many requests") ? ErrorCode::unavailable : ErrorCode::too_large;
     case grpc::StatusCode::OUT_OF_RANGE: return ErrorCode::range;
     case grpc::StatusCode::INVALID_ARGUMENT:
       if (says("request is too large")) return ErrorCode::too_large;
-      return says("user name is empty") ? ErrorCode::unauthenticated : ErrorCode::invalid;
+      return says("user name is empty") || says("revision of auth store is old") ? ErrorCode::unauthenticated
+                                                                                 : ErrorCode::invalid;
     case grpc::StatusCode::UNAUTHENTICATED: return ErrorCode::unauthenticated;
     case grpc::StatusCode::PERMISSION_DENIED: return ErrorCode::denied;
     case grpc::StatusCode::NOT_FOUND: return ErrorCode::not_found;
     case grpc::StatusCode::ALREADY_EXISTS: return ErrorCode::exists;
-    case grpc::StatusCode::FAILED_PRECONDITION: return ErrorCode::precondition;
+    case grpc::StatusCode::FAILED_PRECONDITION:
+      return says("not leader") ? ErrorCode::unavailable : ErrorCode::precondition;
+    case grpc::StatusCode::UNKNOWN:  // Raft's own word when it has not taken it
+      return says("raft proposal dropped") ? ErrorCode::unavailable : ErrorCode::ambiguous;
     case grpc::StatusCode::UNIMPLEMENTED: return ErrorCode::unsupported;
     default: return ErrorCode::ambiguous;
   }
@@ -151,13 +163,14 @@ Result<std::shared_ptr<Wire>> Wire::open(std::shared_ptr<GrpcRuntime::Pump> pump
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, reconnect_most_ms);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, keep_alive_ms);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, keep_alive_patience_ms);
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // a quiet watch is asked after for ever, not twice
   arguments.SetMaxReceiveMessageSize(-1);
   std::shared_ptr<Wire> wire(new Wire(std::move(pump), settings));
   wire->channel_ = grpc::CreateCustomChannel(target_of(settings.endpoint), secrets, arguments);
   return wire;
 }
 
-io::Task<Result<std::string>> Wire::token(io::Duration deadline) {
+io::Task<Result<std::string>> Wire::token(Deadline deadline) {
   if (settings_.user.empty()) co_return std::string();
   {
     const std::lock_guard guard(mutex_);

@@ -6,6 +6,7 @@
 
 #include <etcd_proto/rpc.grpc.pb.h>
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -38,9 +39,10 @@ KeyValue record_of(const mvccpb::KeyValue& record);
 Header header_of(const etcdserverpb::ResponseHeader& header);
 StatusReply status_of(const etcdserverpb::StatusResponse& reply);
 
-// A deadline as gRPC wants it: a time span counts from now.
-inline gpr_timespec deadline_in(io::Duration span) {
-  return gpr_time_from_nanos(span.count(), GPR_TIMESPAN);
+// A moment by gRPC's clock. One for a whole call, so that logging in and asking again do not add up.
+using Deadline = gpr_timespec;
+inline Deadline deadline_in(io::Duration span) {
+  return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_nanos(span.count(), GPR_TIMESPAN));
 }
 
 // One connection and how to log in on it.
@@ -53,10 +55,9 @@ class Wire {
   const std::string& endpoint() const { return settings_.endpoint; }
 
   // A token for the next calls, if a user is configured. Empty otherwise.
-  io::Task<Result<std::string>> token(io::Duration deadline);
+  io::Task<Result<std::string>> token(Deadline deadline);
   // The server refused this token.
   void drop_token(const std::string& token);
-  bool has_user() const { return !settings_.user.empty(); }
 
  private:
   Wire(std::shared_ptr<GrpcRuntime::Pump> pump, ChannelSettings settings)
@@ -102,11 +103,11 @@ class UnaryCall final : public Tag {
 // `prepare(context, request, queue)` is a stub's PrepareAsync...
 template <class Reply, class Request, class Prepare>
 io::Task<Result<Reply>> unary_once(Wire* wire, Prepare prepare, const Request* request, std::string token,
-                                   io::Duration deadline) {
+                                   Deadline deadline) {
   auto wait = io::wait_for<Result<Reply>>([&](io::Completion<Result<Reply>> done) -> io::Work {
     auto call = std::make_unique<UnaryCall<Reply>>(std::move(done), wire->endpoint());
     auto shared = call->shared;
-    shared->context.set_deadline(deadline_in(deadline));
+    shared->context.set_deadline(deadline);
     if (!token.empty()) shared->context.AddMetadata("token", token);
     call->reader = prepare(&shared->context, *request, wire->queue());
     UnaryCall<Reply>* raw = call.release();  // done() frees it
@@ -122,7 +123,8 @@ io::Task<Result<Reply>> unary_once(Wire* wire, Prepare prepare, const Request* r
 
 // With the user's token, fetched anew once when the server does not know it any more.
 template <class Reply, class Request, class Prepare>
-io::Task<Result<Reply>> unary(std::shared_ptr<Wire> wire, Prepare prepare, Request request, io::Duration deadline) {
+io::Task<Result<Reply>> unary(std::shared_ptr<Wire> wire, Prepare prepare, Request request, io::Duration span) {
+  const Deadline deadline = deadline_in(span);
   HANSA_CO_TRY(const std::string token, co_await wire->token(deadline));
   auto reply = co_await unary_once<Reply>(wire.get(), prepare, &request, token, deadline);
   if (reply || reply.error().code != ErrorCode::unauthenticated || token.empty()) co_return reply;

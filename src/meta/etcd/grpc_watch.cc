@@ -29,6 +29,7 @@ struct Stream : std::enable_shared_from_this<Stream<Request, Reply>> {
   Reply reply;
   grpc::Status status;
   std::atomic<bool> cancelled = false;
+  bool alive = false;  // its last step went well
 
   void cancel() {
     cancelled = true;
@@ -43,7 +44,8 @@ struct Stream : std::enable_shared_from_this<Stream<Request, Reply>> {
       start(static_cast<Tag*>(new Step(std::move(done), self)));
       return [self] { self->cancel(); };
     });
-    co_return co_await wait;
+    alive = co_await wait;
+    co_return alive;
   }
   io::Task<bool> start() {
     return step([this](Tag* tag) { stream->StartCall(tag); });
@@ -54,21 +56,20 @@ struct Stream : std::enable_shared_from_this<Stream<Request, Reply>> {
   io::Task<bool> read() {
     return step([this](Tag* tag) { stream->Read(&reply, tag); });
   }
-  // Why it ended.
+  // Ends it. Why it had ended, if a step failed: cancelling before the status is there would hide the reason.
   io::Task<Error> finish(std::string endpoint) {
-    const bool ours = cancelled;
-    context.TryCancel();
-    const bool told = co_await step([this](Tag* tag) { stream->Finish(&status, tag); });
-    if (ours || !told) co_return error_of(status, endpoint, ours);
-    Error error = error_of(status, endpoint, false);
-    // Nothing is written by a stream: whatever broke it, another may be opened.
-    if (error.code == ErrorCode::ambiguous || error.code == ErrorCode::internal || status.ok()) {
-      error = make_error(ErrorCode::unavailable, "the stream from etcd at " + endpoint + " ended: " +
-                                                     (status.ok() ? "closed by the server" : status.error_message()));
-    }
-    co_return error;
+    if (alive) context.TryCancel();
+    co_await step([this](Tag* tag) { stream->Finish(&status, tag); });
+    if (status.ok()) co_return make_error(ErrorCode::unavailable, "etcd at " + endpoint + " closed the stream");
+    co_return error_of(status, endpoint, cancelled);
   }
 };
+
+// A watch writes nothing: whatever broke it, another may be opened.
+Error broken_watch(Error error) {
+  if (error.code == ErrorCode::ambiguous) error.code = ErrorCode::unavailable;
+  return error;
+}
 
 using WatchStream = Stream<pb::WatchRequest, pb::WatchResponse>;
 using KeepAliveStream = Stream<pb::LeaseKeepAliveRequest, pb::LeaseKeepAliveResponse>;
@@ -92,21 +93,29 @@ WatchReply reply_of(const pb::WatchResponse& in) {
 
 class GrpcWatch final : public Watch {
  public:
-  GrpcWatch(std::shared_ptr<Wire> wire, std::shared_ptr<WatchStream> stream)
-      : wire_(std::move(wire)), stream_(std::move(stream)) {}
+  GrpcWatch(std::shared_ptr<Wire> wire, std::shared_ptr<WatchStream> stream, std::string token)
+      : wire_(std::move(wire)), stream_(std::move(stream)), token_(std::move(token)) {}
   ~GrpcWatch() override { stream_->cancel(); }
 
   io::Task<Result<WatchReply>> next() override {
     if (ended_) co_return make_error(ErrorCode::unavailable, "this watch has ended; open another");
     const bool got = co_await stream_->read();
-    if (got) co_return reply_of(stream_->reply);
+    if (got) {
+      WatchReply reply = reply_of(stream_->reply);
+      // Refused, and not for its revision: perhaps the token has run out, which etcd calls "permission denied" here.
+      if (reply.canceled && reply.compacted == 0) wire_->drop_token(token_);
+      co_return reply;
+    }
     ended_ = true;
-    co_return co_await stream_->finish(wire_->endpoint());
+    Error error = co_await stream_->finish(wire_->endpoint());
+    if (error.code == ErrorCode::unauthenticated) wire_->drop_token(token_);
+    co_return broken_watch(std::move(error));
   }
 
  private:
   std::shared_ptr<Wire> wire_;
   std::shared_ptr<WatchStream> stream_;
+  std::string token_;
   bool ended_ = false;
 };
 
@@ -115,7 +124,7 @@ class GrpcWatch final : public Watch {
 io::Task<Result<std::unique_ptr<Watch>>> open_watch(std::shared_ptr<Wire> wire, std::string key, std::string end,
                                                     Revision from) {
   constexpr io::Duration login_deadline = std::chrono::seconds(3);
-  HANSA_CO_TRY(const std::string token, co_await wire->token(login_deadline));
+  HANSA_CO_TRY(const std::string token, co_await wire->token(deadline_in(login_deadline)));
   auto stub = pb::Watch::NewStub(wire->channel());
   auto stream = std::make_shared<WatchStream>();
   if (!token.empty()) stream->context.AddMetadata("token", token);
@@ -128,19 +137,19 @@ io::Task<Result<std::unique_ptr<Watch>>> open_watch(std::shared_ptr<Wire> wire, 
   const bool started = co_await stream->start();
   const bool asked = started && co_await stream->write();
   if (!asked) {
-    const Error error = co_await stream->finish(wire->endpoint());
+    Error error = co_await stream->finish(wire->endpoint());
     if (error.code == ErrorCode::unauthenticated) wire->drop_token(token);
-    co_return error;
+    co_return broken_watch(std::move(error));
   }
-  co_return std::unique_ptr<Watch>(std::make_unique<GrpcWatch>(std::move(wire), std::move(stream)));
+  co_return std::unique_ptr<Watch>(std::make_unique<GrpcWatch>(std::move(wire), std::move(stream), token));
 }
 
 io::Task<Result<io::Duration>> keep_alive_once(std::shared_ptr<Wire> wire, LeaseId lease, std::string token,
-                                               io::Duration deadline) {
+                                               Deadline deadline) {
   auto stub = pb::Lease::NewStub(wire->channel());
   auto stream = std::make_shared<KeepAliveStream>();
   if (!token.empty()) stream->context.AddMetadata("token", token);
-  stream->context.set_deadline(deadline_in(deadline));
+  stream->context.set_deadline(deadline);
   stream->stream = stub->PrepareAsyncLeaseKeepAlive(&stream->context, wire->queue());
   stream->request.set_id(static_cast<std::int64_t>(lease));
   const bool started = co_await stream->start();
@@ -148,6 +157,7 @@ io::Task<Result<io::Duration>> keep_alive_once(std::shared_ptr<Wire> wire, Lease
   const bool answered = asked && co_await stream->read();
   const auto seconds = answered ? stream->reply.ttl() : 0;
   const Error ended = co_await stream->finish(wire->endpoint());
+  if (!answered && ended.code == ErrorCode::unauthenticated) wire->drop_token(token);
   if (!answered) co_return ended;
   if (seconds <= 0) co_return make_error(ErrorCode::not_found, "the lease has ended");
   co_return io::Duration(std::chrono::seconds(seconds));

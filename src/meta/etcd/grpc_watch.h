@@ -13,6 +13,6 @@ io::Task<Result<std::unique_ptr<Watch>>> open_watch(std::shared_ptr<Wire> wire, 
                                                     Revision from);
 
 io::Task<Result<io::Duration>> keep_alive_once(std::shared_ptr<Wire> wire, LeaseId lease, std::string token,
-                                               io::Duration deadline);
+                                               Deadline deadline);
 
 }  // namespace hansa::meta::etcd
