@@ -35,6 +35,7 @@ class Completion {
     Executor& executor = *state->executor;
     executor.post([state = std::move(state)] { state->resume(); });
   }
+  bool is_done() const { return state_->done; }
 
  private:
   friend class CallbackWait<T>;

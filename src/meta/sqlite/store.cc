@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "io/wait.h"
+#include "meta/feed.h"
 #include "meta/sqlite/vfs.h"
 #include "meta/sqlite/writer.h"
 
@@ -17,70 +18,6 @@ namespace hansa::meta::sqlite {
 namespace {
 
 using CommitCompletion = io::Completion<Result<CommitOutcome>>;
-
-// Who follows, and the newest change sets. Listeners run under the lock, so that ending one waits for its last call.
-class Feed {
- public:
-  Feed(std::size_t limit, std::size_t limit_bytes) : limit_(limit), limit_bytes_(limit_bytes) {}
-
-  void publish(ChangeSet changes) {
-    const std::lock_guard guard(mutex_);
-    for (auto& [id, listener] : listeners_) listener(changes);
-    newest_ = changes.revision;
-    bytes_ += size_of(changes);
-    history_.push_back(std::move(changes));
-    while (history_.size() > limit_ || bytes_ > limit_bytes_) {
-      bytes_ -= size_of(history_.front());
-      history_.pop_front();
-    }
-  }
-  void start_at(Revision revision) { newest_ = revision; }
-
-  Result<std::size_t> follow(Revision from, std::function<void(const ChangeSet&)> listener) {
-    const std::lock_guard guard(mutex_);
-    const Revision oldest = history_.empty() ? newest_ : history_.front().revision - 1;
-    if (from < oldest || from > newest_) {
-      return make_error(ErrorCode::range, "revision " + std::to_string(from) +
-                                              " is outside the history that is kept (" + std::to_string(oldest) +
-                                              " to " + std::to_string(newest_) + ")");
-    }
-    for (const auto& changes : history_) {
-      if (changes.revision > from) listener(changes);
-    }
-    listeners_.emplace(++last_id_, std::move(listener));
-    return last_id_;
-  }
-  void end(std::size_t id) {
-    const std::lock_guard guard(mutex_);
-    listeners_.erase(id);
-  }
-
- private:
-  static std::size_t size_of(const ChangeSet& changes) {
-    std::size_t bytes = sizeof changes;
-    for (const auto& change : changes.changes) bytes += sizeof change + change.now.key.size() + change.now.value.size();
-    return bytes;
-  }
-
-  std::size_t limit_;
-  std::size_t limit_bytes_;
-  std::size_t bytes_ = 0;
-  std::mutex mutex_;
-  std::map<std::size_t, std::function<void(const ChangeSet&)>> listeners_;
-  std::size_t last_id_ = 0;
-  std::deque<ChangeSet> history_;
-  Revision newest_ = 0;
-};
-
-class FeedSubscription final : public Subscription {
- public:
-  FeedSubscription(std::shared_ptr<Feed> feed, std::size_t id) : feed_(std::move(feed)), id_(id) {}
-  ~FeedSubscription() override { feed_->end(id_); }
-
- private:
-  std::shared_ptr<Feed> feed_;
-  std::size_t id_;
-};
 
 class RealStore final : public Store {
  public:
@@ -111,8 +48,7 @@ class RealStore final : public Store {
 
   io::Task<Result<CommitOutcome>> commit(Commit commit) override;
   Result<std::unique_ptr<Subscription>> follow(Revision from, std::function<void(const ChangeSet&)> listener) override {
-    HANSA_TRY(const auto id, feed_->follow(from, std::move(listener)));
-    return std::unique_ptr<Subscription>(std::make_unique<FeedSubscription>(feed_, id));
+    return feed_->follow(from, std::move(listener));
   }
   io::Task<Result<std::unique_ptr<Lease>>> lease(io::Duration ttl) override;
   void close() override;

@@ -1,0 +1,190 @@
+// The feed: one watch over the prefix, applied to the view in order; and loading the view anew.
+#include <algorithm>
+
+#include "meta/etcd/store_impl.h"
+
+namespace hansa::meta::etcd {
+namespace {
+
+constexpr std::size_t load_page = 1000;  // keys a range
+constexpr io::Duration follow_pause = std::chrono::milliseconds(100);
+constexpr io::Duration load_attempt = std::chrono::seconds(10);  // of one page
+
+// Puts the events of a reply beside those that came before, by revision; `prefix` is taken off.
+void collect(WatchReply& reply, std::string_view prefix, Revision applied, std::map<Revision, ChangeSet>& open) {
+  for (auto& event : reply.events) {
+    const Revision at = event.now.mod;
+    if (at <= applied) continue;  // repeated, or travelling back (H2)
+    auto& set = open[at];
+    set.revision = at;
+    event.now.key.erase(0, prefix.size());
+    set.changes.push_back({.now = std::move(event.now), .deleted = event.deleted});
+  }
+}
+
+// Change sets that are whole: all, or all but the newest while more fragments follow.
+std::vector<ChangeSet> take_whole(std::map<Revision, ChangeSet>& open, bool fragment) {
+  std::vector<ChangeSet> out;
+  while (!open.empty() && (!fragment || open.size() > 1)) {
+    auto set = std::move(open.begin()->second);
+    open.erase(open.begin());
+    const auto key = [](const Change& change) -> const std::string& { return change.now.key; };
+    std::ranges::sort(set.changes, {}, key);
+    const auto repeated = std::ranges::unique(set.changes, {}, key);
+    set.changes.erase(repeated.begin(), repeated.end());
+    out.push_back(std::move(set));
+  }
+  return out;
+}
+
+}  // namespace
+
+void EtcdStore::interrupt() {
+  if (following_ != nullptr) following_->cancel();
+}
+
+void EtcdStore::publish_position() {
+  const auto position = replica_->position();
+  gauge_.set({.revision = position.revision,
+              .head = {.version = position.head_version, .operation = position.head_operation},
+              .loading = false});
+  note([&position](StoreHealth& health) {
+    health.applied = position.revision;
+    health.target = std::max(health.target, position.revision);
+    health.loading = false;
+  });
+}
+
+io::Task<void> EtcdStore::follow_loop() {
+  io::TaskContext& outer = co_await io::current_context();
+  while (!outer.cancelled()) {
+    Result<void> ended;
+    {
+      io::TaskContext inner(outer.executor(), &outer);
+      following_ = &inner;
+      auto following = follow_once();
+      ended = co_await std::move(following).in(inner);
+      following_ = nullptr;
+    }
+    if (outer.cancelled()) co_return;
+    if (!ended && ended.error().code == ErrorCode::range) {
+      log_.warn("the history that this node's view needs is gone; it is loaded anew",
+                {{"error", ended.error().message}});
+      must_load_ = true;
+    } else if (!ended && ended.error().code != ErrorCode::cancelled) {
+      log_.debug("the feed ended; it is opened again", {{"error", ended.error().message}});
+      if (watch_channel_) endpoints_.move_on(endpoints_.current());
+    }
+    auto slept = co_await io::sleep_for(follow_pause);
+    if (!slept) co_return;
+  }
+}
+
+io::Task<Result<void>> EtcdStore::follow_once() {
+  if (must_load_ || replica_->position().origin.empty()) HANSA_CO_CHECK(co_await load());
+  const auto position = replica_->position();
+  fed_ = {.version = position.head_version, .operation = position.head_operation};
+  co_return co_await watch_events(position.revision + 1);
+}
+
+io::Task<Result<void>> EtcdStore::watch_events(Revision from) {
+  HANSA_CO_TRY(watch_channel_, endpoints_.separate());
+  HANSA_CO_TRY(auto watch, co_await watch_channel_->watch(options_.prefix, prefix_end(options_.prefix), from));
+  std::map<Revision, ChangeSet> open;
+  bool caught_up = false;
+  while (true) {
+    HANSA_CO_TRY(WatchReply reply, co_await watch->next());
+    if (reply.compacted != 0)
+      co_return make_error(ErrorCode::range, "compacted up to " + std::to_string(reply.compacted));
+    if (reply.canceled) co_return make_error(ErrorCode::unavailable, "etcd ended the watch: " + reply.reason);
+    if (cluster_ != 0 && reply.header.cluster != 0 && reply.header.cluster != cluster_) {
+      must_discard_ = must_load_ = true;
+      raise("rewound", "this is another etcd cluster than the one that this node's view comes from");
+      co_return make_error(ErrorCode::unavailable, "another cluster answers");
+    }
+    collect(reply, options_.prefix, replica_->position().revision, open);
+    auto sets = take_whole(open, reply.fragment);
+    if (!sets.empty()) HANSA_CO_CHECK(co_await apply(std::move(sets)));
+    // What the view has is answered from only after the first word of the store that it comes from.
+    if (!std::exchange(caught_up, true)) publish_position();
+  }
+}
+
+io::Task<Result<void>> EtcdStore::apply(std::vector<ChangeSet> sets) {
+  for (const auto& set : sets) {
+    const Sequence sequence = check_sequence(fed_, set);
+    if (sequence == Sequence::gap) {
+      must_load_ = true;
+      auto stopped = gauge_.state();
+      stopped.loading = true;
+      gauge_.set(stopped);
+      note([](StoreHealth& health) { ++health.resyncs; });
+      log_.error("the feed lost an event; this node's view is loaded anew", {{"revision", set.revision}});
+      co_return make_error(ErrorCode::unavailable, "an event is missing");
+    }
+    if (sequence == Sequence::foreign) {
+      raise("foreign", "somebody else writes below the prefix " + options_.prefix + " of etcd");
+    }
+  }
+  auto work = [this, &sets] { return replica_->apply(sets); };
+  auto applied = co_await feed_thread_.run(std::move(work));
+  if (!applied) {
+    log_.error("the view cannot be written", {{"error", applied.error().message}});
+    co_return std::move(applied).error();
+  }
+  publish_position();
+  for (auto& set : sets) feed_->publish(std::move(set));
+  co_return Result<void>{};
+}
+
+// ---- loading anew -----------------------------------------------------------------------------------------------
+
+io::Task<Result<void>> EtcdStore::load() {
+  auto stopped = gauge_.state();
+  stopped.loading = true;
+  gauge_.set(stopped);
+  note([](StoreHealth& health) {
+    health.loading = true;
+    health.loaded_keys = 0;
+  });
+  if (must_discard_) {
+    auto discard = [this] { return replica_->discard(); };
+    HANSA_CO_CHECK(co_await feed_thread_.run(std::move(discard)));
+    must_discard_ = false;
+  }
+  auto begin = [this] { return replica_->begin_load(); };
+  HANSA_CO_CHECK(co_await feed_thread_.run(std::move(begin)));
+  std::string origin;
+  HANSA_CO_TRY(const Revision revision, co_await load_pages(&origin));
+  auto finish = [this, revision, &origin] { return replica_->finish_load(revision, origin); };
+  HANSA_CO_TRY(auto changes, co_await feed_thread_.run(std::move(finish)));
+  must_load_ = false;
+  feed_->publish(std::move(changes));
+  log_.info("this node's view of the metadata was loaded", {{"records", health().loaded_keys}, {"revision", revision}});
+  co_return Result<void>{};
+}
+
+// All pages are of one revision; when that is compacted meanwhile, the caller begins anew.
+io::Task<Result<Revision>> EtcdStore::load_pages(std::string* origin) {
+  RangeRequest request{.key = options_.prefix, .end = prefix_end(options_.prefix), .limit = load_page};
+  while (true) {
+    const auto call = [&request](Channel& channel, io::Duration) { return channel.range(request, load_attempt); };
+    HANSA_CO_TRY(RangeReply reply, co_await endpoints_.read<RangeReply>(call));
+    if (request.revision == 0) {
+      request.revision = reply.header.revision;
+      *origin = std::to_string(reply.header.cluster);
+      cluster_ = reply.header.cluster;
+    }
+    if (!reply.values.empty()) request.key = reply.values.back().key + '\0';
+    for (auto& record : reply.values) record.key.erase(0, options_.prefix.size());
+    note([&reply](StoreHealth& health) {
+      health.loaded_keys += reply.values.size();
+      health.target = std::max(health.target, reply.header.revision);
+    });
+    auto work = [this, &reply] { return replica_->load(reply.values); };
+    HANSA_CO_CHECK(co_await feed_thread_.run(std::move(work)));
+    if (!reply.more) co_return request.revision;
+  }
+}
+
+}  // namespace hansa::meta::etcd
