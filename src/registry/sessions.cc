@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "registry/mac.h"
+#include "pki/mac.h"
 
 namespace hansa::registry {
 namespace {
@@ -27,7 +27,8 @@ std::string signed_text(const oci::RepositoryName& repository, std::string_view 
 std::string UploadSessions::make_id(const oci::RepositoryName& repository, std::string_view user,
                                     oci::Algorithm algorithm) {
   const std::string start = random_.hex(random_bytes) + "-" + std::string(oci::to_string(algorithm));
-  return start + "-" + hmac_sha256_hex(options_.secret, signed_text(repository, user, start)).substr(0, mac_characters);
+  return start + "-" +
+         pki::hmac_sha256_hex(options_.secret, signed_text(repository, user, start)).substr(0, mac_characters);
 }
 
 std::optional<oci::Algorithm> UploadSessions::check_id(const oci::RepositoryName& repository, std::string_view user,
@@ -36,8 +37,8 @@ std::optional<oci::Algorithm> UploadSessions::check_id(const oci::RepositoryName
   if (last == std::string_view::npos) return std::nullopt;
   const std::string_view start = id.substr(0, last);
   const std::string expected =
-      hmac_sha256_hex(options_.secret, signed_text(repository, user, start)).substr(0, mac_characters);
-  if (!equal_in_constant_time(expected, id.substr(last + 1))) return std::nullopt;
+      pki::hmac_sha256_hex(options_.secret, signed_text(repository, user, start)).substr(0, mac_characters);
+  if (!pki::equal_in_constant_time(expected, id.substr(last + 1))) return std::nullopt;
   const auto middle = start.find('-');
   if (middle == std::string_view::npos) return std::nullopt;
   auto algorithm = oci::parse_algorithm(start.substr(middle + 1));

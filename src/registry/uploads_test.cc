@@ -1,6 +1,5 @@
 // Upload sessions as clients see them, on a whole node.
 #include "node/testing/bed.h"
-#include "registry/mac.h"
 
 namespace hansa::node::testing {
 namespace {
@@ -241,15 +240,5 @@ TEST_F(UploadsTest, LargeBodyArrivesWhole) {
 }
 
 // RFC 4231, test cases 1 and 2.
-TEST(MacTest, AgreesWithTheStandard) {
-  EXPECT_EQ(registry::hmac_sha256_hex(std::string(20, '\x0b'), "Hi There"),
-            "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
-  EXPECT_EQ(registry::hmac_sha256_hex("Jefe", "what do ya want for nothing?"),
-            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
-  EXPECT_TRUE(registry::equal_in_constant_time("abc", "abc"));
-  EXPECT_FALSE(registry::equal_in_constant_time("abc", "abd"));
-  EXPECT_FALSE(registry::equal_in_constant_time("abc", "ab"));
-}
-
 }  // namespace
 }  // namespace hansa::node::testing

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-namespace hansa::registry {
+namespace hansa::pki {
 
 // The whole 32 bytes as lower-case hexadecimal.
 std::string hmac_sha256_hex(std::string_view key, std::string_view message);
@@ -12,4 +12,4 @@ std::string hmac_sha256_hex(std::string_view key, std::string_view message);
 // Compares in a time that depends on the lengths only.
 bool equal_in_constant_time(std::string_view a, std::string_view b);
 
-}  // namespace hansa::registry
+}  // namespace hansa::pki
