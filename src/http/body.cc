@@ -13,21 +13,23 @@ constexpr std::size_t drain_buffer_bytes = 64 * 1024;
 
 }  // namespace
 
-RequestBody::RequestBody(Channel& channel, const Request& request, const Head& head)
+IncomingBody::IncomingBody(Channel& channel, BodyFraming framing)
     : channel_(channel),
-      chunked_(request.chunked),
-      expects_continue_(head.expect_continue),
-      left_(request.content_length.value_or(0)),
+      what_(framing.what),
+      chunked_(framing.chunked),
+      until_close_(framing.until_close),
+      expects_continue_(framing.expects_continue),
+      left_(framing.until_close ? UINT64_MAX : framing.length),
       patience_(channel.limits().transfer_timeout) {}
 
-bool RequestBody::worth_draining(std::size_t limit) const {
+bool IncomingBody::worth_draining(std::size_t limit) const {
   if (broken_) return false;
   if (finished()) return true;
   // Whoever waits for "100 Continue" may send the body now or never: the connection cannot be kept in step.
   return !expects_continue_ && left_ <= limit;
 }
 
-Step RequestBody::take_data(Bytes out) {
+Step IncomingBody::take_data(Bytes out) {
   const std::string_view input = channel_.input();
   if (input.empty()) return channel_.stream.read(out);
   const std::size_t bytes = std::min(out.size(), input.size());
@@ -36,7 +38,7 @@ Step RequestBody::take_data(Bytes out) {
   return {.kind = Step::Kind::moved, .bytes = bytes};
 }
 
-Result<Step> RequestBody::try_framing() {
+Result<Step> IncomingBody::try_framing() {
   if (channel_.input().empty()) {
     const Step step = channel_.fill();
     if (step.kind != Step::Kind::moved) return step;
@@ -46,7 +48,7 @@ Result<Step> RequestBody::try_framing() {
   return Step{.kind = Step::Kind::moved, .bytes = used};
 }
 
-Result<Step> RequestBody::try_read(Bytes out, std::size_t& got) {
+Result<Step> IncomingBody::try_read(Bytes out, std::size_t& got) {
   while (got < out.size()) {
     const std::uint64_t left = chunked_ ? decoder_.data_left() : left_;
     if (left == 0) {
@@ -67,8 +69,8 @@ Result<Step> RequestBody::try_read(Bytes out, std::size_t& got) {
   return Step{.kind = Step::Kind::moved, .bytes = got};
 }
 
-io::Task<Result<std::size_t>> RequestBody::read(Bytes out) {
-  if (broken_) co_return make_error(ErrorCode::disconnected, "the request body has failed already");
+io::Task<Result<std::size_t>> IncomingBody::read(Bytes out) {
+  if (broken_) co_return make_error(ErrorCode::disconnected, std::string(what_) + " has failed already");
   if (finished() || out.empty()) co_return std::size_t{0};
   if (std::exchange(expects_continue_, false) && channel_.input().empty()) {
     auto told = co_await channel_.send(as_bytes(continue_line), {}, false);
@@ -81,15 +83,19 @@ io::Task<Result<std::size_t>> RequestBody::read(Bytes out) {
     broken_ = !step;
     if (!step) co_return step.error();
     if (got > 0 || finished()) co_return got;
+    if (until_close_ && step->kind == Step::Kind::end) {
+      left_ = 0;
+      co_return std::size_t{0};
+    }
     broken_ = !step->would_block();
-    if (broken_) co_return step_error(*step, "the request body");
+    if (broken_) co_return step_error(*step, what_);
     const Wake wake = co_await channel_.wait(*step, channel_.loop.deadline(patience_));
     broken_ = wake != Wake::ready;
-    if (broken_) co_return wake_error(wake, "the request body");
+    if (broken_) co_return wake_error(wake, what_);
   }
 }
 
-io::Task<bool> RequestBody::drain(std::size_t limit) {
+io::Task<bool> IncomingBody::drain(std::size_t limit) {
   if (!worth_draining(limit)) co_return false;
   if (finished()) co_return true;
   patience_ = std::min(patience_, channel_.limits().header_timeout);

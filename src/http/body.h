@@ -1,21 +1,29 @@
-// RequestBody: the bytes of one request's body, from the socket into the reader's buffer. What the head's read took too
-// much is handed out first. See Request::body for its errors. Thread rule: the loop's thread only.
+// IncomingBody: the bytes of one message's body, from the socket into the reader's buffer. What the head's read took
+// too much is handed out first. See Request::body for its errors. Thread rule: the loop's thread only.
 #pragma once
 
 #include "http/channel.h"
 #include "http/chunked.h"
-#include "http/head.h"
 
 namespace hansa::http {
 
-class RequestBody final : public io::ByteSource {
+// How the head says that the body is framed.
+struct BodyFraming {
+  const char* what = "the body";  // in errors
+  std::uint64_t length = 0;       // unless chunked or until_close
+  bool chunked = false;
+  bool until_close = false;       // it ends with the connection
+  bool expects_continue = false;  // the first read sends "100 Continue"
+};
+
+class IncomingBody final : public io::ByteSource {
  public:
-  // `request` and `channel` outlive it.
-  RequestBody(Channel& channel, const Request& request, const Head& head);
+  // `channel` outlives it.
+  IncomingBody(Channel& channel, BodyFraming framing);
 
   io::Task<Result<std::size_t>> read(Bytes out) override;
 
-  // Everything was read, so the next request follows.
+  // Everything was read, so the next message follows.
   bool finished() const { return !broken_ && left_ == 0 && (!chunked_ || decoder_.finished()); }
   // Could the rest be thrown away within `limit` bytes? For chunked bodies: perhaps.
   bool worth_draining(std::size_t limit) const;
@@ -29,7 +37,9 @@ class RequestBody final : public io::ByteSource {
   Step take_data(Bytes out);
 
   Channel& channel_;
+  const char* what_;
   bool chunked_;
+  bool until_close_;
   bool expects_continue_;
   bool broken_ = false;
   std::uint64_t left_;

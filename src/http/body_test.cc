@@ -34,7 +34,7 @@ struct TemporaryFile {
   int fd;
 };
 
-TEST(RequestBody, OfAKnownLengthArrivesWhole) {
+TEST(IncomingBody, OfAKnownLengthArrivesWhole) {
   Running running(echo);
   Client client(running.port());
   EXPECT_EQ(client.ask(put + "Content-Length: 5\r\n\r\nhello").body, "PUT /p 5:hello");
@@ -46,7 +46,7 @@ TEST(RequestBody, OfAKnownLengthArrivesWhole) {
   EXPECT_TRUE(answer.body == "PUT /p 3000000:" + large);
 }
 
-TEST(RequestBody, ChunkedArrivesWholeHoweverItIsCut) {
+TEST(IncomingBody, ChunkedArrivesWholeHoweverItIsCut) {
   Running running(echo);
   Client client(running.port());
   std::string body;
@@ -69,7 +69,7 @@ TEST(RequestBody, ChunkedArrivesWholeHoweverItIsCut) {
   EXPECT_EQ(client.get("/next").body, "GET /next 0:");
 }
 
-TEST(RequestBody, ABrokenChunkIsInvalidAndEndsTheConnection) {
+TEST(IncomingBody, ABrokenChunkIsInvalidAndEndsTheConnection) {
   Running running(echo);
   Client client(running.port());
   const Answer answer =
@@ -79,7 +79,7 @@ TEST(RequestBody, ABrokenChunkIsInvalidAndEndsTheConnection) {
   EXPECT_TRUE(client.closed());
 }
 
-TEST(RequestBody, OneThatEndsTooEarlyIsAnError) {
+TEST(IncomingBody, OneThatEndsTooEarlyIsAnError) {
   for (const char* framing : {"Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\na\r\nhello"}) {
     Running running(echo);
     Client client(running.port());
@@ -91,7 +91,7 @@ TEST(RequestBody, OneThatEndsTooEarlyIsAnError) {
   }
 }
 
-TEST(RequestBody, ContinueIsSentAtTheFirstReadOnly) {
+TEST(IncomingBody, ContinueIsSentAtTheFirstReadOnly) {
   Running running(echo);
   Client client(running.port());
   client.send(put + "Expect: 100-continue\r\nContent-Length: 5\r\n\r\n");
@@ -108,7 +108,7 @@ io::Task<Response> unread(Request&) {
   co_return response;
 }
 
-TEST(RequestBody, NobodyIsInvitedToSendWhatTheHandlerDoesNotRead) {
+TEST(IncomingBody, NobodyIsInvitedToSendWhatTheHandlerDoesNotRead) {
   Running running(unread);
   Client client(running.port());
   const Answer answer = client.ask(put + "Expect: 100-continue\r\nContent-Length: 5\r\n\r\n");
@@ -117,7 +117,7 @@ TEST(RequestBody, NobodyIsInvitedToSendWhatTheHandlerDoesNotRead) {
   EXPECT_TRUE(client.closed());
 }
 
-TEST(RequestBody, ASmallUnreadOneIsDrained) {
+TEST(IncomingBody, ASmallUnreadOneIsDrained) {
   Running running(unread);
   Client client(running.port());
   EXPECT_EQ(client.ask(put + "Content-Length: 5\r\n\r\nhello").status, 401);
@@ -128,7 +128,7 @@ TEST(RequestBody, ASmallUnreadOneIsDrained) {
   EXPECT_EQ(client.get("/").status, 401);
 }
 
-TEST(RequestBody, ALargeUnreadOneEndsTheConnectionAndTheAnswerStillArrives) {
+TEST(IncomingBody, ALargeUnreadOneEndsTheConnectionAndTheAnswerStillArrives) {
   Running running(unread);
   Client client(running.port());
   client.send(put + "Content-Length: 20000000\r\n\r\n");

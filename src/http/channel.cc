@@ -9,11 +9,11 @@ Error wake_error(Wake wake, std::string_view what) {
   if (wake == Wake::timeout) {
     return make_error(ErrorCode::timeout, "no byte of " + std::string(what) + " moved within the time limit");
   }
-  return make_error(ErrorCode::cancelled, "the server stops; " + std::string(what) + " was interrupted");
+  return make_error(ErrorCode::cancelled, std::string(what) + " was interrupted: this side stops or gave up");
 }
 
 Error step_error(const Step& step, std::string_view what) {
-  std::string message = "the client went away during " + std::string(what);
+  std::string message = "the other side went away during " + std::string(what);
   if (step.error != 0) message += std::string(" (") + std::strerror(step.error) + ")";
   return make_error(ErrorCode::disconnected, std::move(message));
 }
@@ -59,7 +59,7 @@ void Channel::release() {
   capacity_ = begin_ = end_ = 0;
 }
 
-io::Task<Result<void>> Channel::send(ConstBytes first, ConstBytes second, bool more) {
+io::Task<Result<void>> Channel::send(ConstBytes first, ConstBytes second, bool more, std::string_view what) {
   while (!first.empty() || !second.empty()) {
     const std::array<iovec, 2> parts = {iovec{const_cast<std::byte*>(first.data()), first.size()},
                                         iovec{const_cast<std::byte*>(second.data()), second.size()}};
@@ -70,9 +70,9 @@ io::Task<Result<void>> Channel::send(ConstBytes first, ConstBytes second, bool m
       second = second.subspan(step.bytes - of_first);
       continue;
     }
-    if (!step.would_block()) co_return step_error(step, "the response");
+    if (!step.would_block()) co_return step_error(step, what);
     const Wake wake = co_await wait(step, loop.deadline(limits().transfer_timeout));
-    if (wake != Wake::ready) co_return wake_error(wake, "the response");
+    if (wake != Wake::ready) co_return wake_error(wake, what);
   }
   co_return Result<void>{};
 }

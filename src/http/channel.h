@@ -1,26 +1,29 @@
-// Channel: a connection's stream with its input buffer and its idle time-outs. What the head, the body and the response
-// of a request work on. Thread rule: the loop's thread only.
+// Channel: a connection's stream with its input buffer and its idle time-outs. What heads and bodies of both directions
+// work on, in the server and in the client. Thread rule: the loop's thread only.
 #pragma once
 
 #include <array>
 #include <string_view>
 
-#include "http/loop_state.h"
+#include "http/pulse.h"
 #include "http/stream.h"
 
 namespace hansa::http {
 
 class Channel {
  public:
-  Channel(LoopState& l, int descriptor) : loop(l), stream(l.loop, descriptor) {}
-  ~Channel() { release(); }
+  Channel(Pulse& p, int descriptor) : loop(p), stream(p.loop, descriptor), member_(p.enter(stream.socket())) {}
+  ~Channel() {
+    release();
+    loop.leave(member_);
+  }
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
 
-  LoopState& loop;
+  Pulse& loop;
   Stream stream;
 
-  const Limits& limits() const { return loop.server.options.limits; }
+  const Limits& limits() const { return loop.limits; }
   // REQUIRES: step.would_block().
   Socket::Wait wait(const Step& step, Tick deadline) {
     return stream.socket().wait(step.kind == Step::Kind::want_write ? Ready::write : Ready::read, deadline);
@@ -38,10 +41,11 @@ class Channel {
   // Gives the buffer back. Buffered bytes are lost.
   void release();
 
-  // Writes all of both parts. A wait longer than the transfer time-out is an error.
-  io::Task<Result<void>> send(ConstBytes first, ConstBytes second, bool more);
+  // Writes all of both parts. A wait longer than the transfer time-out is an error. `what`: see wake_error.
+  io::Task<Result<void>> send(ConstBytes first, ConstBytes second, bool more, std::string_view what = "the response");
 
  private:
+  Pulse::Members::iterator member_;
   Buffer buffer_;
   std::size_t capacity_ = 0;
   std::size_t begin_ = 0;

@@ -9,7 +9,7 @@ namespace {
 constexpr std::size_t max_size_digits = 15;  // 2^60 - 1 at most: sums never overflow
 
 Error broken(std::string what) {
-  return make_error(ErrorCode::invalid, Subject::request, "the chunked request body is malformed: " + std::move(what));
+  return make_error(ErrorCode::invalid, Subject::request, "the chunked body is malformed: " + std::move(what));
 }
 
 bool is_control(char c) {

@@ -4,6 +4,7 @@
 #include <boost/beast/http/basic_parser.hpp>
 #include <boost/beast/http/error.hpp>
 
+#include "http/head_rules.h"
 #include "http/text.h"
 
 namespace hansa::http {
@@ -60,25 +61,6 @@ class Grammar final : public beast::http::basic_parser<true> {
   Request& request_;
 };
 
-// Rules that are easiest to see on the raw lines.
-Verdict check_lines(std::string_view text) {
-  std::size_t at = text.find("\r\n") + 2;
-  while (at + 2 < text.size()) {
-    const std::size_t end = text.find("\r\n", at);
-    const std::string_view line = text.substr(at, end - at);
-    at = end + 2;
-    if (line.front() == ' ' || line.front() == '\t') {
-      return refuse(400, "a header field is folded over several lines");
-    }
-    const std::size_t colon = line.find(':');
-    if (colon == std::string_view::npos || colon == 0) return refuse(400, "a header line without a field name");
-    if (line[colon - 1] == ' ' || line[colon - 1] == '\t') {
-      return refuse(400, "a space between a header field's name and its colon");
-    }
-  }
-  return {};
-}
-
 // "GET / HTTP/2.0" is another version; "GET /a b HTTP/1.1" and "GET / FOO" are nothing.
 bool asks_for_other_version(std::string_view text) {
   const std::string_view line = text.substr(0, text.find("\r\n"));
@@ -97,29 +79,6 @@ Verdict check_grammar(const beast::error_code& error, std::string_view text) {
     return refuse(400, "Transfer-Encoding is repeated or stands beside Content-Length");
   }
   return refuse(400, "the request header is malformed (" + error.message() + ")");
-}
-
-Verdict check_framing(Request& request, bool http10) {
-  const auto lengths = request.headers.all("Content-Length");
-  const auto encodings = request.headers.all("Transfer-Encoding");
-  if (!lengths.empty() && !encodings.empty()) {
-    return refuse(400, "Content-Length and Transfer-Encoding in one request");
-  }
-  if (lengths.size() > 1) return refuse(400, "the Content-Length header field is repeated");
-  if (!lengths.empty()) {
-    // The top bit stays free, so that sums of two lengths cannot overflow.
-    const auto length = parse_decimal(lengths.front());
-    if (!length || *length > INT64_MAX) return refuse(400, "the Content-Length header field is not a number of bytes");
-    request.content_length = *length;
-  }
-  if (encodings.empty()) return {};
-  if (http10) return refuse(400, "Transfer-Encoding in an HTTP/1.0 request");
-  if (encodings.size() > 1) return refuse(400, "the Transfer-Encoding header field is repeated");
-  if (!same_name(encodings.front(), "chunked")) {
-    return refuse(501, "the only transfer encoding understood is \"chunked\"");
-  }
-  request.chunked = true;
-  return {};
 }
 
 bool is_authority(std::string_view host) {
@@ -180,13 +139,7 @@ Verdict read_target(std::string_view target, Request& request) {
 }
 
 Verdict read_wishes(const Request& request, Head& head) {
-  bool close = false;
-  bool keep = false;
-  for (const auto value : request.headers.all("Connection")) {
-    close = close || has_token(value, "close");
-    keep = keep || has_token(value, "keep-alive");
-  }
-  head.keep_alive = !close && (!head.http10 || keep);
+  head.keep_alive = wants_keep_alive(request.headers, head.http10);
   const auto expect = request.headers.get("Expect");
   if (!expect || head.http10) return {};
   if (!same_name(*expect, "100-continue")) return refuse(417, "the only expectation understood is \"100-continue\"");
@@ -197,7 +150,7 @@ Verdict read_wishes(const Request& request, Head& head) {
 }  // namespace
 
 std::expected<Head, Refusal> parse_head(std::string_view text, Request& request) {
-  if (const auto verdict = check_lines(text); !verdict) return std::unexpected(verdict.error());
+  if (const auto verdict = check_head_lines(text); !verdict) return std::unexpected(verdict.error());
   Grammar grammar(request);
   grammar.body_limit(boost::none);
   grammar.header_limit(UINT32_MAX);  // HeadScanner has seen to it
@@ -207,7 +160,10 @@ std::expected<Head, Refusal> parse_head(std::string_view text, Request& request)
   if (!grammar.is_header_done()) return refuse(400, "the request header is malformed");
   Head head{.http10 = grammar.version == 10};
   if (const auto verdict = check_host(request, head.http10); !verdict) return std::unexpected(verdict.error());
-  if (const auto verdict = check_framing(request, head.http10); !verdict) return std::unexpected(verdict.error());
+  const auto framing = read_framing(request.headers, head.http10);
+  if (!framing) return std::unexpected(framing.error());
+  request.content_length = framing->length;
+  request.chunked = framing->chunked;
   if (const auto verdict = read_target(grammar.target, request); !verdict) return std::unexpected(verdict.error());
   if (const auto verdict = read_wishes(request, head); !verdict) return std::unexpected(verdict.error());
   return head;

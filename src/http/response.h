@@ -3,13 +3,12 @@
 
 #include "http/channel.h"
 #include "http/head.h"
+#include "http/loop_state.h"
 #include "http/message.h"
 
 namespace hansa::http {
 
 inline constexpr std::uint64_t file_piece = 512 * KiB;  // sent between two turns of other connections' work
-inline constexpr std::size_t copy_piece = 256 * KiB;    // buffer where bytes must be copied: TLS, streams
-inline constexpr std::uint64_t turn_bytes = 8 * MiB;    // sent without a wait before others get their turn
 
 // What decides about the framing beside the Response.
 struct AnswerFacts {
@@ -35,6 +34,6 @@ Result<std::string> make_head(const Response& response, const BodyPlan& plan, co
 Response text_response(int status, std::string_view message);
 
 // Sends all of it. After an error the connection must be cut: part of the response may have left.
-io::Task<Result<void>> send_response(Channel& channel, Response& response, AnswerFacts facts);
+io::Task<Result<void>> send_response(LoopState& loop, Channel& channel, Response& response, AnswerFacts facts);
 
 }  // namespace hansa::http

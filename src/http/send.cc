@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdio>
 #include <vector>
 
+#include "http/outgoing.h"
 #include "http/response.h"
 #include "io/wait.h"
 
@@ -16,17 +16,6 @@ namespace hansa::http {
 namespace {
 
 using Sent = Result<void>;
-
-// Counts bytes sent without waiting, so that one fast reader does not hold the loop.
-struct Turn {
-  std::uint64_t bytes = 0;
-  bool over(std::uint64_t more) {
-    bytes += more;
-    if (bytes < turn_bytes) return false;
-    bytes = 0;
-    return true;
-  }
-};
 
 // The first piece ends at a multiple of file_piece, so that the next ones begin at one.
 std::uint64_t piece_at(std::uint64_t offset, std::uint64_t left) {
@@ -117,35 +106,11 @@ io::Task<Sent> send_file(Channel& channel, const FileBody& file, bool prepared) 
   co_return Sent{};
 }
 
-std::string chunk_line(std::size_t bytes) {
-  std::array<char, 24> text{};
-  const int length = std::snprintf(text.data(), text.size(), "%zx\r\n", bytes);
-  return {text.data(), static_cast<std::size_t>(length)};
-}
-
 io::Task<Sent> send_stream(Channel& channel, const StreamBody& stream, const BodyPlan& plan) {
   HANSA_ASSERT(stream.source != nullptr, "a streamed body has a source");
-  const Buffer buffer = std::make_unique_for_overwrite<std::byte[]>(copy_piece);
-  Turn turn;
-  std::uint64_t left = plan.length.value_or(UINT64_MAX);
-  while (left > 0) {
-    const Bytes room(buffer.get(), std::min<std::uint64_t>(copy_piece - 2, left));  // 2: CR LF
-    HANSA_CO_TRY(std::size_t bytes, co_await stream.source->read(room));
-    if (bytes == 0) break;
-    left -= bytes;
-    std::string line;
-    if (plan.chunked) {
-      line = chunk_line(bytes);
-      buffer[bytes++] = std::byte{'\r'};
-      buffer[bytes++] = std::byte{'\n'};
-    }
-    HANSA_CO_CHECK(co_await channel.send(as_bytes(line), {buffer.get(), bytes}, false));
-    if (turn.over(bytes)) co_await io::yield();
-  }
-  if (plan.length && left > 0) {
-    co_return make_error(ErrorCode::disconnected, "a response body ended before the length that was promised");
-  }
-  if (plan.chunked) HANSA_CO_CHECK(co_await channel.send(as_bytes("0\r\n\r\n"), {}, false));
+  OutgoingBody body{.what = "the response", .length = plan.length, .chunked = plan.chunked, .enough = nullptr};
+  auto end = co_await send_source(channel, stream.source, std::move(body));
+  if (end.error) co_return std::move(*end.error);
   co_return Sent{};
 }
 
@@ -182,17 +147,17 @@ io::Task<Result<bool>> prepare_first(const Response& response, const BodyPlan& p
 
 }  // namespace
 
-io::Task<Result<void>> send_response(Channel& channel, Response& response, AnswerFacts facts) {
+io::Task<Result<void>> send_response(LoopState& loop, Channel& channel, Response& response, AnswerFacts facts) {
   BodyPlan plan = plan_body(response, facts);
   auto prepared = co_await prepare_first(response, plan);
-  auto head = make_head(response, plan, facts, channel.loop.date());
+  auto head = make_head(response, plan, facts, loop.date());
   if (!prepared || !head) {
     const Error& error = prepared ? head.error() : prepared.error();
-    channel.loop.server.log.error("a response could not be sent", {{"error", describe(error)}});
+    loop.server.log.error("a response could not be sent", {{"error", describe(error)}});
     response =
         text_response(prepared ? 500 : 503, prepared ? "the answer is malformed" : "the content cannot be read now");
     plan = plan_body(response, facts);
-    head = make_head(response, plan, facts, channel.loop.date());
+    head = make_head(response, plan, facts, loop.date());
   }
   if (!plan.send) co_return co_await channel.send(as_bytes(*head), {}, false);
   if (const auto* text = std::get_if<std::string>(&response.body)) co_return co_await send_text(channel, *head, *text);

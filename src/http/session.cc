@@ -33,12 +33,12 @@ Session::Session(LoopState& loop, Accepted accepted)
       channel_(loop, accepted.descriptor),
       peer_{.client = std::move(accepted.client), .client_port = accepted.port, .tls = false, .certificate_name = {}},
       refused_(accepted.refused) {
-  member_ = loop_.enter(*this);
+  member_ = loop_.enter_session(*this);
 }
 
 Session::~Session() {
   if (end_ == End::cut) channel_.stream.abort();
-  loop_.leave(member_);
+  loop_.leave_session(member_);
 }
 
 void Session::drain() {
@@ -182,7 +182,11 @@ io::Task<bool> Session::exchange() {
     co_return false;
   }
   request.connection = peer_;
-  RequestBody body(channel_, request, *head);
+  IncomingBody body(channel_, {.what = "the request body",
+                               .length = request.content_length.value_or(0),
+                               .chunked = request.chunked,
+                               .until_close = false,
+                               .expects_continue = head->expect_continue});
   request.body = &body;
   Response response = co_await call_handler(request);
 
@@ -190,7 +194,7 @@ io::Task<bool> Session::exchange() {
   const bool keep = head->keep_alive && !response.close && !loop_.draining && body.worth_draining(limit);
   const AnswerFacts facts{.head = request.method == Method::head, .http10 = head->http10, .close = !keep};
   const bool closes = !keep || plan_body(response, facts).until_close;
-  const auto sent = co_await send_response(channel_, response, facts);
+  const auto sent = co_await send_response(loop_, channel_, response, facts);
   if (!sent) {
     loop_.server.log.debug("a response was cut", {{"target", request.target}, {"error", describe(sent.error())}});
     end_ = End::cut;
@@ -204,7 +208,7 @@ io::Task<bool> Session::exchange() {
 
 io::Task<void> Session::refuse(Refusal refusal) {
   Response response = text_response(refusal.status, refusal.message);
-  const auto sent = co_await send_response(channel_, response, {.close = true});
+  const auto sent = co_await send_response(loop_, channel_, response, {.close = true});
   end_ = sent ? End::linger : End::cut;
 }
 

@@ -4,6 +4,7 @@
 #include "http/body.h"
 #include "http/channel.h"
 #include "http/head.h"
+#include "http/loop_state.h"
 
 namespace hansa::http {
 
@@ -32,7 +33,6 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   io::Task<void> run();
-  void expire(Tick now) { channel_.stream.socket().expire(now); }
   // The server drains: an idle connection wakes up.
   void drain();
 
@@ -56,7 +56,7 @@ class Session {
 
   LoopState& loop_;
   Channel channel_;
-  LoopState::Members::iterator member_;
+  LoopState::Sessions::iterator member_;
   Connection peer_;
   std::uint64_t answered_ = 0;
   std::uint32_t in_a_row_ = 0;  // requests answered without a wait between them

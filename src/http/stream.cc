@@ -35,9 +35,9 @@ Stream::~Stream() {
   SSL_free(session_);
 }
 
-Result<void> Stream::start_tls(std::shared_ptr<TlsContext> context) {
+Result<void> Stream::start_tls(std::shared_ptr<TlsContext> context, const std::string& identity) {
   context_ = std::move(context);
-  HANSA_TRY(session_, context_->open(socket_.descriptor()));
+  HANSA_TRY(session_, context_->open(socket_.descriptor(), identity));
   return {};
 }
 
@@ -60,6 +60,11 @@ Step Stream::handshake() {
 
 std::string Stream::certificate_name() const {
   return client_certificate_name(session_);
+}
+
+std::string Stream::verify_failure() const {
+  const long result = session_ == nullptr ? X509_V_OK : SSL_get_verify_result(session_);
+  return result == X509_V_OK ? std::string() : X509_verify_cert_error_string(result);
 }
 
 Step Stream::peek(std::byte& first) {

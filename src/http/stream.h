@@ -38,9 +38,12 @@ class Stream {
 
   Socket& socket() { return socket_; }
   bool tls() const { return session_ != nullptr; }
-  Result<void> start_tls(std::shared_ptr<TlsContext> context);
+  // `identity`: see TlsContext::open.
+  Result<void> start_tls(std::shared_ptr<TlsContext> context, const std::string& identity = {});
   Step handshake();  // moved: done
   std::string certificate_name() const;
+  // Why the other side's certificate was not accepted; empty: it was, or there is no TLS.
+  std::string verify_failure() const;
   // The first byte that waits in the kernel, not taken: tells TLS from plain text. `moved` or else.
   Step peek(std::byte& first);
 

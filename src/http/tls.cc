@@ -17,20 +17,6 @@ constexpr unsigned char offered_protocols[] = "\x08http/1.1";
 constexpr unsigned char session_context[] = "hansa";
 constexpr const char* tls12_ciphers = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!PSK";
 
-Error bad_file(std::string_view what, const std::string& path, std::string why) {
-  return make_error(ErrorCode::invalid, Subject::config,
-                    "TLS: " + std::string(what) + " " + path + ": " + std::move(why));
-}
-
-Result<void> check_readable(std::string_view what, const std::string& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) {
-    return bad_file(what, path, std::string("cannot be read: ") + std::strerror(errno) + "; check path and rights");
-  }
-  ::close(descriptor);
-  return {};
-}
-
 // An encrypted key would make OpenSSL ask on the terminal.
 int no_password(char*, int, int, void*) {
   return 0;
@@ -46,37 +32,58 @@ int choose_protocol(SSL*, const unsigned char** out, unsigned char* out_length, 
 }
 
 Result<void> use_files(SSL_CTX* context, const TlsFiles& files) {
-  HANSA_CHECK(check_readable("certificate", files.certificate));
-  HANSA_CHECK(check_readable("key", files.key));
-  ERR_clear_error();
-  if (SSL_CTX_use_certificate_chain_file(context, files.certificate.c_str()) != 1) {
-    return bad_file("certificate", files.certificate, "holds no PEM certificate that can be used: " + tls_error());
-  }
-  if (SSL_CTX_use_PrivateKey_file(context, files.key.c_str(), SSL_FILETYPE_PEM) != 1) {
-    const unsigned long error = ERR_peek_last_error();
-    if (ERR_GET_LIB(error) == ERR_LIB_X509 && ERR_GET_REASON(error) == X509_R_KEY_VALUES_MISMATCH) {
-      ERR_clear_error();
-      return bad_file("key", files.key, "does not belong to the certificate " + files.certificate);
-    }
-    return bad_file("key", files.key, "holds no unencrypted PEM private key that can be used: " + tls_error());
-  }
-  if (SSL_CTX_check_private_key(context) != 1) {
-    ERR_clear_error();
-    return bad_file("key", files.key, "does not belong to the certificate " + files.certificate);
-  }
+  HANSA_CHECK(use_tls_identity(context, files.certificate, files.key));
   if (files.client_ca.empty()) return {};
-  HANSA_CHECK(check_readable("client CA", files.client_ca));
+  HANSA_CHECK(check_tls_file("client CA", files.client_ca));
   STACK_OF(X509_NAME)* names = SSL_load_client_CA_file(files.client_ca.c_str());
   if (names == nullptr || SSL_CTX_load_verify_file(context, files.client_ca.c_str()) != 1) {
     sk_X509_NAME_pop_free(names, X509_NAME_free);
-    return bad_file("client CA", files.client_ca, "holds no PEM certificate that can be used: " + tls_error());
+    return bad_tls_file("client CA", files.client_ca, "holds no PEM certificate that can be used: " + tls_error());
   }
   SSL_CTX_set_client_CA_list(context, names);
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);  // a client without a certificate is let in as anonymous
   return {};
 }
 
-Result<void> harden(SSL_CTX* context) {
+}  // namespace
+
+Error bad_tls_file(std::string_view what, const std::string& path, std::string why) {
+  return make_error(ErrorCode::invalid, Subject::config,
+                    "TLS: " + std::string(what) + " " + path + ": " + std::move(why));
+}
+
+Result<void> check_tls_file(std::string_view what, const std::string& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) {
+    return bad_tls_file(what, path, std::string("cannot be read: ") + std::strerror(errno) + "; check path and rights");
+  }
+  ::close(descriptor);
+  return {};
+}
+
+Result<void> use_tls_identity(ssl_ctx_st* context, const std::string& certificate, const std::string& key) {
+  HANSA_CHECK(check_tls_file("certificate", certificate));
+  HANSA_CHECK(check_tls_file("key", key));
+  ERR_clear_error();
+  if (SSL_CTX_use_certificate_chain_file(context, certificate.c_str()) != 1) {
+    return bad_tls_file("certificate", certificate, "holds no PEM certificate that can be used: " + tls_error());
+  }
+  if (SSL_CTX_use_PrivateKey_file(context, key.c_str(), SSL_FILETYPE_PEM) != 1) {
+    const unsigned long error = ERR_peek_last_error();
+    if (ERR_GET_LIB(error) == ERR_LIB_X509 && ERR_GET_REASON(error) == X509_R_KEY_VALUES_MISMATCH) {
+      ERR_clear_error();
+      return bad_tls_file("key", key, "does not belong to the certificate " + certificate);
+    }
+    return bad_tls_file("key", key, "holds no unencrypted PEM private key that can be used: " + tls_error());
+  }
+  if (SSL_CTX_check_private_key(context) != 1) {
+    ERR_clear_error();
+    return bad_tls_file("key", key, "does not belong to the certificate " + certificate);
+  }
+  return {};
+}
+
+Result<void> harden_tls(ssl_ctx_st* context) {
   SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_PRIORITIZE_CHACHA |
                                    SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_ENABLE_KTLS);
   // Idle connections give their record buffers back.
@@ -92,8 +99,6 @@ Result<void> harden(SSL_CTX* context) {
   return {};
 }
 
-}  // namespace
-
 std::string tls_error() {
   const unsigned long error = ERR_get_error();
   ERR_clear_error();
@@ -106,8 +111,8 @@ std::string tls_error() {
 Result<std::shared_ptr<TlsContext>> TlsContext::load(const TlsFiles& files) {
   SSL_CTX* raw = SSL_CTX_new(TLS_server_method());
   if (raw == nullptr) return make_error(ErrorCode::internal, "TLS cannot be set up: " + tls_error());
-  std::shared_ptr<TlsContext> context(new TlsContext(raw));
-  HANSA_CHECK(harden(raw));
+  std::shared_ptr<TlsContext> context(new TlsContext(raw, false));
+  HANSA_CHECK(harden_tls(raw));
   HANSA_CHECK(use_files(raw, files));
   return context;
 }
@@ -116,14 +121,27 @@ TlsContext::~TlsContext() {
   SSL_CTX_free(context_);
 }
 
-Result<ssl_st*> TlsContext::open(int descriptor) const {
+Result<ssl_st*> TlsContext::open(int descriptor, const std::string& identity) const {
   ERR_clear_error();
   SSL* session = SSL_new(context_);
-  if (session == nullptr || SSL_set_fd(session, descriptor) != 1) {
+  bool made = session != nullptr && SSL_set_fd(session, descriptor) == 1;
+  if (made && client_ && !identity.empty()) {
+    // An IP address is compared with the certificate's addresses, everything else with its names.
+    X509_VERIFY_PARAM* rules = SSL_get0_param(session);
+    if (X509_VERIFY_PARAM_set1_ip_asc(rules, identity.c_str()) != 1) {
+      ERR_clear_error();
+      made = SSL_set1_host(session, identity.c_str()) == 1 && SSL_set_tlsext_host_name(session, identity.c_str()) == 1;
+    }
+  }
+  if (!made) {
     SSL_free(session);
     return make_error(ErrorCode::internal, "a TLS session cannot be made: " + tls_error());
   }
-  SSL_set_accept_state(session);
+  if (client_) {
+    SSL_set_connect_state(session);
+  } else {
+    SSL_set_accept_state(session);
+  }
   return session;
 }
 
