@@ -89,6 +89,7 @@ io::Task<void> EtcdStore::barrier_loop() {
 // One read of head for all that wait; who then waits for the view does so beside the next round.
 io::Task<void> EtcdStore::barrier_round(std::vector<Waiter> waiters) {
   const io::BootTime began = clock_.boot();
+  const auto before = gauge_.state();
   auto head = co_await read_head();
   note([&waiters](StoreHealth& health) {
     health.barriers += waiters.size();
@@ -101,7 +102,7 @@ io::Task<void> EtcdStore::barrier_round(std::vector<Waiter> waiters) {
     co_return;
   }
   set_reachable(true);
-  look_back(*head);
+  look_back(before, *head);
   const auto state = gauge_.state();
   if (!state.loading && state.head.version >= head->version) {
     note([began](StoreHealth& health) {
@@ -162,13 +163,13 @@ io::Task<Result<EtcdStore::HeadRead>> EtcdStore::put_head() {
   co_return HeadRead{.version = head.version, .operation = operation, .revision = reply->header.revision};
 }
 
-// A store that shows less than the view has: it was restored behind our back (H2).
-void EtcdStore::look_back(const HeadRead& head) {
-  const auto state = gauge_.state();
-  if (state.loading) return;
+// A store that shows less than the view had when it was asked: it was restored behind our back (H2). What the view has
+// got since then says nothing: the feed may bring the next commit sooner than the answer comes.
+void EtcdStore::look_back(const ViewGauge::State& before, const HeadRead& head) {
+  if (before.loading || gauge_.state().loading) return;
   note([&head](StoreHealth& health) { health.target = std::max(health.target, head.revision); });
-  if (!went_back(state.head, state.revision, head.version, head.operation, head.revision)) return;
-  auto stopped = state;
+  if (!went_back(before.head, before.revision, head.version, head.operation, head.revision)) return;
+  auto stopped = gauge_.state();
   stopped.loading = true;  // nothing is answered from it any more
   gauge_.set(stopped);
   raise("rewound", "the metadata store went back in time (restored?); this node's view is discarded and loaded anew");

@@ -124,7 +124,7 @@ class EtcdStore final : public Store {
   io::Task<Result<HeadRead>> put_head();
   io::Task<void> probe_loop();
   io::Task<Result<void>> probe();
-  void look_back(const HeadRead& head);
+  void look_back(const ViewGauge::State& before, const HeadRead& head);
 
   // follower.cc
   io::Task<void> follow_loop();
