@@ -27,6 +27,13 @@ class Bed {
   virtual void run_all(std::vector<io::Task<void>> tasks) = 0;
   // Until followers have heard of everything and ended leases are gone.
   virtual void settle() = 0;
+  virtual bool barriers_write() const { return false; }  // head, once each
+
+  Revision begin() { return store().snapshot().value()->revision(); }
+  std::uint64_t head_version() {
+    const auto head = get(head_key);
+    return head ? head->version : 0;
+  }
 
   template <class T>
   T run(io::Task<T> task) {
