@@ -46,6 +46,15 @@ std::string alive(std::string_view id) {
 std::string holds(std::string_view id) {
   return std::string("holds/").append(id);
 }
+std::string pulls(std::string_view id, std::string_view batch) {
+  return join("pulls/", id, '/', batch);
+}
+std::string folded(std::string_view id) {
+  return std::string("folded/").append(id);
+}
+std::string stats(const oci::RepositoryName& name) {
+  return "stats/" + name.text();
+}
 std::string task(std::string_view name) {
   return std::string("task/").append(name);
 }

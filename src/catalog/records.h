@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -38,6 +39,9 @@ std::string grave(const oci::RepositoryName& name, const oci::Digest& digest);
 std::string node(std::string_view id);
 std::string alive(std::string_view id);
 std::string holds(std::string_view id);
+std::string pulls(std::string_view id, std::string_view batch);
+std::string folded(std::string_view id);
+std::string stats(const oci::RepositoryName& name);
 std::string task(std::string_view name);
 }  // namespace keys
 
@@ -143,13 +147,20 @@ struct LayoutRecord : RecordBase {
   std::uint64_t write_copies = 1;     // W: receipts that a push needs
 };
 
+struct NodeAddresses {  // hints: a member with new addresses is the same member
+  std::string client;   // URL at which clients reach it; empty: not known
+  std::string peer;     // host:port of the peer listener; empty: none
+  bool operator==(const NodeAddresses&) const = default;
+};
 struct NodeRecord : RecordBase {
   std::string disk;  // nonce of its disk (H4)
   std::string boot;  // nonce of this start
-  std::vector<std::string> addresses;
+  NodeAddresses addresses;
   std::string role = "store";
   std::string state = "active";  // active, draining, gone
   std::string version;
+  // Hashes of the rules that must agree on all members, by name ("accessControl", "retention", ...): shows drift.
+  std::map<std::string, std::string> settings;
 };
 
 std::string encode(const RepositoryRecord& record);
@@ -169,7 +180,7 @@ Result<TickRecord> decode_tick(std::string_view value);
 Result<LayoutRecord> decode_layout(std::string_view value);
 Result<NodeRecord> decode_node(std::string_view value);
 
-// A value that says only who wrote it (in/<name>, alive/<id>).
+// A value that says only who wrote it (in/<name>, task/<name>).
 std::string encode_mark(std::string_view operation);
 // Whether `value` (of any record, of `head`, or of a grave through what it was) was written by `operation`.
 bool written_by(std::string_view value, std::string_view operation);
