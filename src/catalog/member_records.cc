@@ -138,10 +138,11 @@ std::string encode(const FoldedRecord& record) {
 }
 
 Result<FoldedRecord> decode_folded(std::string_view value) {
-  return decoded<FoldedRecord>("mark of counted pulls", value, [](Fields& fields, FoldedRecord& record) -> Result<void> {
-    fields.take("batches", record.batches);
-    return {};
-  });
+  return decoded<FoldedRecord>("mark of counted pulls", value,
+                               [](Fields& fields, FoldedRecord& record) -> Result<void> {
+                                 fields.take("batches", record.batches);
+                                 return {};
+                               });
 }
 
 std::string encode(const StatsRecord& record) {

@@ -118,7 +118,8 @@ Result<Plan> plan_sweep(const Planning& planning, const oci::RepositoryName& nam
 // Founds the catalogue: tick 1, layout 1 = {id} with W 1, node/<id>. exists when someone founded it already.
 Result<Plan> plan_first_start(const Planning& planning, std::string_view id, const NodeRecord& node,
                               io::Duration tick_length);
-// node/<id> and alive/<id> of a start. A new disk voids holds/<id>. conflict while another process is alive as `id`.
+// node/<id> and alive/<id> of a start or a join; addresses may have changed. A new disk, or a member that was gone,
+// voids holds/<id>; a drain goes on. conflict while another process is alive as `id`.
 Result<Plan> plan_node_start(const Planning& planning, std::string_view id, const NodeRecord& node,
                              meta::LeaseId lease = 0);
 // Begins the tick after `current`; empty if someone else did. Only after one tick length measured on a monotonic clock.

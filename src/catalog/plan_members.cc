@@ -73,10 +73,15 @@ Result<Plan> plan_node_start(const Planning& planning, std::string_view id, cons
   NodeRecord record = node;
   record.operation = planning.operation;
   if (before && record.extra.empty()) record.extra = before->record.extra;
+  if (before && before->record.state == "draining") record.state = before->record.state;  // a restart ends no drain
   Draft draft(planning.operation);
   draft.same(keys::node(id), before ? before->mod : 0).put(keys::node(id), encode(record));
-  draft.same(keys::alive(id), 0).put(keys::alive(id), encode_mark(planning.operation), lease);
-  if (!before || before->record.disk != node.disk) {
+  AliveRecord first;
+  first.operation = planning.operation;
+  first.boot = node.boot;
+  draft.same(keys::alive(id), 0).put(keys::alive(id), encode(first), lease);
+  // Who left comes back as a new member: nothing is believed of its disk.
+  if (!before || before->record.disk != node.disk || before->record.state == "gone") {
     HANSA_TRY(const Revision holds, planning.view.mod_of(keys::holds(id)));
     if (holds != 0) draft.same(keys::holds(id), holds).remove(keys::holds(id));
   }

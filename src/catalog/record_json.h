@@ -1,4 +1,5 @@
-// How records become JSON text and back: unknown fields are kept, newer formats refused, nlohmann's exceptions end here.
+// How records become JSON text and back: unknown fields are kept, newer formats refused, nlohmann's exceptions end
+// here.
 // For the .cc files of this room that encode records.
 #pragma once
 

@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "catalog/member_records.h"
 #include "catalog/records.h"
 #include "meta/sqlite/database.h"
 
@@ -106,6 +107,17 @@ struct SweepRules {
   bool manifests = true;            // false: untagged manifests are kept for ever
 };
 
+struct Member {
+  std::string id;
+  NodeRecord record;
+  Revision mod = 0;
+};
+
+struct NamedPage {
+  std::vector<oci::Digest> digests;
+  std::optional<std::int64_t> next;  // where to go on; empty: done
+};
+
 class Snapshot {
  public:
   explicit Snapshot(std::unique_ptr<meta::sqlite::ReadTransaction> read) : read_(std::move(read)) {}
@@ -122,6 +134,9 @@ class Snapshot {
   Result<std::optional<Stored<ManifestRecord>>> manifest_record(const oci::RepositoryName& name, const oci::Digest& d);
   Result<std::optional<Stored<GraveRecord>>> grave(const oci::RepositoryName& name, const oci::Digest& d);
   Result<std::optional<Stored<LinkRecord>>> link(const oci::RepositoryName& name, const oci::Digest& d);  // gone or not
+  Result<std::vector<Member>> nodes();  // gone ones too, in the order of their ids
+  Result<std::optional<Stored<HoldsRecord>>> holds(std::string_view id);
+  Result<std::optional<Stored<AliveRecord>>> alive(std::string_view id);
   // Ticks begun after `mod`. unavailable before the first start.
   Result<std::uint64_t> age(Revision mod);
 
@@ -145,6 +160,11 @@ class Snapshot {
   // Whether any record of any repository names the digest, graves included: the byte sweep keeps its file (H1). A
   // `gone` link and a foreign reference name nothing. True for every digest while anything is unloaded (H15).
   Result<bool> named_anywhere(const oci::Digest& d);
+  // Since which revision the digest has been named: the smallest create of the manifests, mod of the graves and links
+  // that name it; 0: nothing does. Meaningful once nothing is unloaded (design review, section 3).
+  Result<Revision> since_of(const oci::Digest& d);
+  // Everything that is named, in the order of the view's ids, which rise as digests come: looks at up to `limit` rows.
+  Result<NamedPage> named(std::int64_t after, std::size_t limit);
 
   // Lists.
   Result<NamePage> list_tags(const oci::RepositoryName& name, std::string_view after, std::size_t limit);
