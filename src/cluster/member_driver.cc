@@ -1,0 +1,116 @@
+#include "cluster/member_driver.h"
+
+#include "io/wait.h"
+
+namespace hansa::cluster {
+namespace {
+
+constexpr io::Duration start_again = std::chrono::milliseconds(300);
+constexpr std::uint64_t notable_bytes = 64 * MiB;  // of free disk space
+
+std::uint64_t distance(std::uint64_t a, std::uint64_t b) {
+  return a > b ? a - b : b - a;
+}
+
+// Worth a commit that every member hears of?
+bool notable(const catalog::AliveRecord& before, const catalog::AliveRecord& now) {
+  return before.requests != now.requests || before.uploads != now.uploads || before.disk_total != now.disk_total ||
+         distance(before.disk_available, now.disk_available) >= notable_bytes;
+}
+
+}  // namespace
+
+MemberDriver::MemberDriver(meta::MetadataStore& store, catalog::Catalog& catalog, Logger& log, std::string id,
+                           Load load, Lead lead)
+    : store_(store), catalog_(catalog), log_(log), id_(std::move(id)), load_(std::move(load)), lead_(std::move(lead)) {}
+
+io::Task<Result<void>> MemberDriver::start(catalog::NodeRecord record) {
+  record_ = std::move(record);
+  io::Duration waited{};
+  while (true) {
+    auto started = co_await try_start();
+    const bool may_pass =
+        !started && (started.error().code == ErrorCode::conflict || started.error().code == ErrorCode::unavailable);
+    if (!may_pass || waited > old_self_patience) co_return started;
+    if (waited == io::Duration::zero()) log_.info("waiting to take part", {{"why", started.error().message}});
+    HANSA_CO_CHECK(co_await io::sleep_for(start_again));
+    waited += start_again;
+  }
+}
+
+io::Task<Result<void>> MemberDriver::try_start() {
+  HANSA_CO_TRY(lease_, co_await store_.lease(alive_ttl));
+  catalog::Planner plan = [id = id_, record = record_, lease = lease_->id()](const catalog::Planning& planning) {
+    return plan_node_start(planning, id, record, lease);
+  };
+  auto started = co_await catalog_.submit(std::move(plan));
+  if (!started) co_return std::move(started).error();
+  co_return Result<void>{};
+}
+
+void MemberDriver::run(io::TaskScope& scope) {
+  scope.spawn("alive", alive_loop());
+  scope.spawn("layout", layout_loop());
+}
+
+io::Task<void> MemberDriver::alive_loop() {
+  bool fresh = true;
+  while (!displaced_) {
+    const bool again = lease_ == nullptr || !lease_->alive();
+    auto said = co_await say_alive(again || std::exchange(fresh, false));
+    if (!said && said.error().code == ErrorCode::cancelled) co_return;
+    if (!said && said.error().code == ErrorCode::conflict) {
+      displaced_ = true;
+      log_.error("this node takes no part any more", {{"error", said.error().message}});
+      co_return;
+    }
+    if (!said) log_.debug("no sign of life could be given", {{"error", said.error().message}});
+    auto slept = co_await io::sleep_for(alive_interval);
+    if (!slept) co_return;
+  }
+}
+
+io::Task<Result<void>> MemberDriver::say_alive(bool again) {
+  catalog::AliveRecord load = load_();
+  load.boot = record_.boot;
+  if (!again && !notable(said_, load)) co_return Result<void>{};
+  if (lease_ == nullptr || !lease_->alive()) {
+    HANSA_CO_TRY(lease_, co_await store_.lease(alive_ttl));
+  }
+  catalog::Planner plan = [this, load, lease = lease_->id()](const catalog::Planning& planning) {
+    return plan_alive(planning, id_, load, lease);
+  };
+  auto done = co_await catalog_.submit(std::move(plan));
+  if (!done) co_return std::move(done).error();
+  said_ = load;
+  co_return Result<void>{};
+}
+
+io::Task<void> MemberDriver::layout_loop() {
+  while (!displaced_) {
+    auto slept = co_await io::sleep_for(layout_interval);
+    if (!slept) co_return;
+    auto changed = co_await change_layout();
+    if (changed) continue;
+    if (changed.error().code == ErrorCode::cancelled) co_return;
+    log_.debug("the layout could not be changed", {{"error", changed.error().message}});
+  }
+}
+
+io::Task<Result<void>> MemberDriver::change_layout() {
+  {
+    // Cheap and nearly always the end of it.
+    HANSA_CO_TRY(auto view, catalog_.snapshot());
+    const catalog::Planning planning{view, "look", {}};
+    HANSA_CO_TRY(const auto plan, plan_layout_change(planning, {}));
+    if (!plan.commit) co_return Result<void>{};
+  }
+  HANSA_CO_TRY(const auto leader, co_await lead_());
+  if (!leader) co_return Result<void>{};
+  catalog::Planner plan = [leader](const catalog::Planning& planning) { return plan_layout_change(planning, *leader); };
+  HANSA_CO_TRY(const auto done, co_await catalog_.submit(std::move(plan)));
+  if (done.changed) log_.info("the layout of the cluster changed", {{"revision", done.revision}});
+  co_return Result<void>{};
+}
+
+}  // namespace hansa::cluster

@@ -1,0 +1,61 @@
+#include "cluster/members.h"
+
+#include <algorithm>
+
+namespace hansa::cluster {
+
+Result<std::unique_ptr<Members>> Members::open(meta::MetadataStore& store, catalog::Catalog& catalog, io::NodeId self) {
+  std::unique_ptr<Members> members(new Members(catalog, std::move(self)));
+  meta::Revision revision = 0;
+  {
+    HANSA_TRY(auto view, catalog.snapshot());
+    revision = view.revision();
+  }
+  const auto listener = [changes = &members->changes_](const meta::ChangeSet& set) {
+    const auto concerns = [](const meta::Change& change) {
+      const std::string_view key = change.now.key;
+      return key.starts_with("node/") || key.starts_with("alive/") || key == catalog::keys::layout;
+    };
+    if (std::ranges::any_of(set.changes, concerns)) ++*changes;
+  };
+  HANSA_TRY(members->subscription_, store.follow(revision, listener));
+  return members;
+}
+
+Result<std::vector<MemberState>> Members::look() const {
+  HANSA_TRY(auto view, catalog_.snapshot());
+  HANSA_TRY(const auto layout, view.layout());
+  HANSA_TRY(auto nodes, view.nodes());
+  std::vector<MemberState> out;
+  for (auto& entry : nodes) {
+    if (entry.record.state == "gone") continue;
+    HANSA_TRY(const auto alive, view.alive(entry.id));
+    MemberState state;
+    state.id = io::NodeId(entry.id);
+    state.in_layout = layout && std::ranges::find(layout->record.members, entry.id) != layout->record.members.end();
+    state.alive = alive.has_value();
+    if (alive) {
+      state.load = {.requests = alive->record.requests,
+                    .uploads = alive->record.uploads,
+                    .disk_total = alive->record.disk_total,
+                    .disk_available = alive->record.disk_available,
+                    .applied = alive->record.applied};
+    }
+    state.record = std::move(entry.record);
+    out.push_back(std::move(state));
+  }
+  return out;
+}
+
+std::vector<MemberState> Members::members() const {
+  const std::lock_guard guard(mutex_);
+  const std::uint64_t changes = changes_;
+  if (changes == seen_) return members_;
+  auto fresh = look();
+  if (!fresh) return members_;
+  members_ = std::move(*fresh);
+  seen_ = changes;
+  return members_;
+}
+
+}  // namespace hansa::cluster
