@@ -1,0 +1,34 @@
+#!/usr/bin/env python3
+"""The tag workload and its judge where the answer is known: one node is linearizable, two strangers are not.
+
+HANSA_SEED: another course of events.
+"""
+import os
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'lib'))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import hansa_testing as ht  # noqa: E402
+from tags_workload import Workload  # noqa: E402
+
+SEED = os.environ.get('HANSA_SEED', '1')
+
+
+class OfOneNode(ht.TestCase):
+    """The workload and its judge, where the answer is known."""
+
+    def test_a_single_node_is_linearizable(self):
+        report = Workload([f'http://127.0.0.1:{self.server().port}'], 600, seed=SEED).run()
+        print(report.text())
+        self.assertTrue(report.is_good(), report.text())
+
+    def test_nodes_that_know_nothing_of_each_other_are_found_out(self):
+        urls = [f'http://127.0.0.1:{self.server(name).port}' for name in ('one', 'two')]
+        report = Workload(urls, 300, seed=SEED).run()
+        self.assertGreater(len(report.illegal), 10)
+        self.assertGreater(len(report.lost), 10)
+
+
+if __name__ == '__main__':
+    ht.main()

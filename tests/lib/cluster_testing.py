@@ -1,0 +1,362 @@
+"""What the tests of a running cluster share: starting one, talking to a given node, hurting nodes and their etcds.
+
+Standard library only. A cluster lives in a temporary folder on loopback, started by tools/cluster.py, and is stopped at
+the end whatever happened to it.
+"""
+import base64
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import urllib.parse
+
+import hansa_testing as ht
+
+sys.path.insert(0, str(ht.ROOT / 'tools'))
+import cluster as tool  # noqa: E402
+
+FULL = bool(os.environ.get('HANSA_FULL'))
+HEAD_KEY = b'hansa/head'
+
+
+class Node:
+    """A node as its clients see it: requests over a connection that is kept. One thread at a time."""
+
+    def __init__(self, url, timeout=10.0):
+        self.url, self.timeout, self.connection = url, timeout, None
+        parts = urllib.parse.urlsplit(url)
+        self.host, self.port = parts.hostname, parts.port
+
+    def request(self, method, path, body=None, headers=None):
+        """The answer has .status, .headers, .body. OSError or HTTPException: there was none, and `self.sent` says
+        whether the request may have reached the node."""
+        self.sent = False
+        fresh = self.connection is None
+        if fresh:
+            self.connection = http.client.HTTPConnection(self.host, self.port, timeout=self.timeout)
+        try:
+            if fresh:
+                self.connection.connect()
+            self.sent = True
+            self.connection.request(method, path, body=body, headers=headers or {})
+            answer = self.connection.getresponse()
+            answer.body = answer.read()
+            if answer.will_close:
+                self.close()
+            return answer
+        except (OSError, http.client.HTTPException):
+            self.close()
+            raise
+
+    def close(self):
+        if self.connection:
+            self.connection.close()
+            self.connection = None
+
+    # The distribution API in a few words. They raise AssertionError when the answer is another one.
+
+    def expect(self, status, method, path, body=None, headers=None):
+        answer = self.request(method, path, body, headers)
+        wanted = status if isinstance(status, tuple) else (status,)
+        assert answer.status in wanted, f'{method} {self.url}{path}: {answer.status} instead of {status}: {answer.body[:500]}'
+        return answer
+
+    def push_blob(self, repository, data):
+        self.expect(201, 'POST', f'/v2/{repository}/blobs/uploads/?digest={ht.sha256(data)}', data,
+                    {'Content-Type': 'application/octet-stream'})
+        return ht.sha256(data)
+
+    def push_manifest(self, repository, reference, manifest):
+        body = manifest if isinstance(manifest, bytes) else json.dumps(manifest).encode()
+        self.expect(201, 'PUT', f'/v2/{repository}/manifests/{reference}', body, {'Content-Type': ht.OCI_MANIFEST})
+        return ht.sha256(body)
+
+    def push_image(self, repository, tag, seed=1, layers=2, layer_size=1000):
+        """A small image of random bytes; returns (digest, the digests of its blobs)."""
+        source = random.Random(f'{repository} {tag} {seed}')
+        config = json.dumps({'architecture': 'amd64', 'os': 'linux', 'seed': f'{repository} {tag} {seed}',
+                             'rootfs': {'type': 'layers', 'diff_ids': []}}).encode()
+        parts = [source.randbytes(layer_size) for _ in range(layers)]
+        for blob in [config, *parts]:
+            self.push_blob(repository, blob)
+        digest = self.push_manifest(repository, tag, manifest_of(config, parts))
+        return digest, [ht.sha256(blob) for blob in [config, *parts]]
+
+    def tag(self, repository, tag):
+        """(digest or None, whether the answer is marked as stale). The body is checked against its digest."""
+        answer = self.expect((200, 404), 'GET', f'/v2/{repository}/manifests/{tag}', None, {'Accept': ht.OCI_MANIFEST})
+        stale = bool(answer.headers.get('Warning'))
+        if answer.status == 404:
+            return None, stale
+        digest = ht.sha256(answer.body)
+        assert answer.headers['Docker-Content-Digest'] == digest, (answer.headers['Docker-Content-Digest'], digest)
+        return digest, stale
+
+    def blob(self, repository, digest):
+        answer = self.expect(200, 'GET', f'/v2/{repository}/blobs/{digest}')
+        assert ht.sha256(answer.body) == digest, f'{self.url} serves wrong bytes for {digest}'
+        return answer
+
+    def metrics(self):
+        """{'name{labels}': value} of /metrics."""
+        lines = self.expect(200, 'GET', '/metrics').body.decode().splitlines()
+        return {line.rsplit(' ', 1)[0]: float(line.rsplit(' ', 1)[1]) for line in lines if line and line[0] != '#'}
+
+
+def manifest_of(config, layers, **more):
+    return {'schemaVersion': 2, 'mediaType': ht.OCI_MANIFEST, 'config': ht.descriptor(ht.OCI_CONFIG, config),
+            'layers': [ht.descriptor(ht.OCI_LAYER, layer) for layer in layers], **more}
+
+
+class TestCluster:
+    """A cluster in a folder. Use as a context manager, or through TestCase.cluster()."""
+    __test__ = False
+
+    def __init__(self, folder, nodes=3, extra=None):
+        self.tool = tool.Cluster(folder)
+        self.count, self.extra, self.stopped = nodes, extra, set()
+
+    def __enter__(self):
+        self.tool.prepare(self.count, self.extra)
+        try:
+            self.tool.up()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        for pid in list(self.stopped):
+            self.resume(pid)
+        self.tool.down()
+
+    @property
+    def nodes(self):
+        return self.tool.nodes
+
+    @property
+    def urls(self):
+        return [node.url for node in self.nodes]
+
+    def clients(self, timeout=10.0):
+        return [Node(url, timeout) for url in self.urls]
+
+    def hansa(self, *words, check=True):
+        return ht.run(ht.BINARY, *words, check=check)
+
+    def log(self):
+        return '\n'.join(f'--- node {node.number}\n{node.log_tail(40)}' for node in self.nodes)
+
+    # --- hurting ---
+
+    def kill(self, number, etcd=False):
+        return self.tool.kill(str(number), etcd)
+
+    def start(self, number, wait=True):
+        return self.tool.start(str(number), wait)
+
+    def terminate(self, number):
+        """A clean stop of the node, its etcd goes on."""
+        node = self.tool.node(str(number))
+        pid = node.pid
+        tool.send(pid, signal.SIGTERM)
+        assert node.wait_end(pid, tool.STOP_SECONDS), f'node {number} did not stop:\n{node.log_tail()}'
+
+    def pause(self, pid):
+        assert pid, 'it does not run'
+        tool.send(pid, signal.SIGSTOP)
+        self.stopped.add(pid)
+
+    def resume(self, pid):
+        tool.send(pid, signal.SIGCONT)
+        self.stopped.discard(pid)
+
+    @contextlib.contextmanager
+    def paused(self, *pids):
+        for pid in pids:
+            self.pause(pid)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                self.resume(pid)
+
+    def wait(self, condition, seconds, what):
+        """Waits for something that a test needs; the failure's text has what the nodes said."""
+        last = ['']
+
+        def holds():
+            try:
+                return condition()
+            except (OSError, http.client.HTTPException, AssertionError, ValueError, KeyError, IndexError) as error:
+                last[0] = str(error)
+                return False
+        assert tool.wait_until(holds, seconds), f'not within {seconds} s: {what}; {last[0]}\n{self.log()}'
+
+    def wait_ready(self, seconds=60):
+        self.wait(lambda: all(node.is_ready() for node in self.nodes), seconds, 'every node ready')
+
+    # --- etcd ---
+
+    def etcd_status(self, node):
+        return node.etcd_call('/v3/maintenance/status', {}, timeout=2.0)
+
+    def etcd_leader(self):
+        """The node whose etcd leads; None while there is no leader."""
+        for node in self.nodes:
+            try:
+                status = self.etcd_status(node)
+                if status.get('leader') == status['header']['member_id']:
+                    return node
+            except (OSError, ValueError, KeyError):
+                continue
+        return None
+
+    def wait_leader(self, seconds=30):
+        self.wait(lambda: self.etcd_leader() is not None, seconds, 'etcd has a leader')
+        return self.etcd_leader()
+
+    def etcd_range(self, prefix, keys_only=True, node=None):
+        """[(key, create, mod, version, value)] under the prefix, from the first etcd that answers."""
+        end = prefix[:-1] + bytes([prefix[-1] + 1])
+        request = {'key': base64.b64encode(prefix).decode(), 'range_end': base64.b64encode(end).decode(),
+                   'keys_only': keys_only}
+        for one in [node] if node else self.nodes:
+            try:
+                rows = one.etcd_call('/v3/kv/range', request).get('kvs', [])
+                return [(base64.b64decode(r['key']), int(r['create_revision']), int(r['mod_revision']), int(r['version']),
+                         base64.b64decode(r.get('value', ''))) for r in rows]
+            except OSError as error:
+                last = error
+        raise last
+
+    def commits(self):
+        """How many commits the registry has made: each puts `head`."""
+        rows = [row for row in self.etcd_range(HEAD_KEY) if row[0] == HEAD_KEY]
+        return rows[0][3] if rows else 0
+
+    def etcd_metric(self, node, pattern):
+        """Sum of the values of etcd's metrics whose name and labels match."""
+        text = etcd_metrics(node)
+        return sum(float(line.rsplit(' ', 1)[1]) for line in text.splitlines() if re.match(pattern, line))
+
+    def wipe_voter(self, number):
+        """Ends a node and its etcd and removes etcd's data, as a lost disk does. Returns the folder that is gone."""
+        node = self.tool.node(str(number))
+        self.tool.kill(str(number), etcd=bool(node.etcd_pid))
+        if node.etcd_pid:
+            tool.send(node.etcd_pid, signal.SIGKILL)
+        folder = node.data / 'etcd'
+        assert folder.is_dir(), f'no etcd data in {folder}'
+        shutil.rmtree(folder)
+        return folder
+
+    # --- views ---
+
+    def view_rows(self, number):
+        """Every record of a node's view, leased ones and task marks left out: {key: (value, create, mod, version)}.
+        Reads a copy of the file, so that the node is not disturbed."""
+        node = self.tool.node(str(number))
+        with tempfile.TemporaryDirectory(prefix='hansa-view-') as folder:
+            for file in node.data.glob('view.db*'):
+                shutil.copy(file, folder)
+            return read_view(pathlib.Path(folder) / 'view.db')
+
+
+def etcd_metrics(node):
+    """The text of etcd's /metrics on its client port."""
+    import ssl
+    folder = node.data / 'cluster'
+    context = ssl.create_default_context(cafile=str(folder / 'ca.crt'))
+    context.check_hostname = False
+    context.load_cert_chain(folder / 'node.crt', folder / 'node.key')
+    connection = http.client.HTTPSConnection('127.0.0.1', node.ports['etcd'], timeout=5, context=context)
+    try:
+        connection.request('GET', '/metrics')
+        return connection.getresponse().read().decode()
+    finally:
+        connection.close()
+
+
+def read_view(file):
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        columns = [row[1] for row in database.execute('pragma table_info(kv)')]
+        names = ', '.join(columns)
+        rows = database.execute(f'select {names} from kv').fetchall()
+    key = columns.index('key')
+    plain = {}
+    for row in rows:
+        name = row[key] if isinstance(row[key], bytes) else row[key].encode()
+        if not name.startswith((b'alive/', b'task/')):
+            plain[name] = row
+    return plain
+
+
+class TestCase(ht.TestCase):
+    """A test with a temporary folder and what it needs to start clusters."""
+
+    @classmethod
+    def setUpClass(cls):
+        try:
+            tool.binaries()
+        except tool.Problem as problem:
+            raise unittest.SkipTest(str(problem)) from None
+
+    def cluster(self, name='cluster', **options):
+        cluster = TestCluster(self.folder / name, **options)
+        cluster.__enter__()
+        self.addCleanup(cluster.stop)
+        return cluster
+
+
+class Balancer:
+    """haproxy in front of the nodes: every request goes to the next one, also on a connection that is kept."""
+
+    def __init__(self, folder, urls):
+        self.port, self.file, self.process = tool.free_ports(1)[0], pathlib.Path(folder) / 'haproxy.cfg', None
+        servers = '\n'.join(f'  server n{i} {urllib.parse.urlsplit(url).netloc}' for i, url in enumerate(urls))
+        self.file.write_text(f'''global
+  maxconn 2000
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+  option http-server-close
+frontend registry
+  bind 127.0.0.1:{self.port}
+  default_backend nodes
+backend nodes
+  balance roundrobin
+{servers}
+''')
+
+    def __enter__(self):
+        program = shutil.which('haproxy', path=f'{os.environ.get("PATH", "")}:/usr/sbin')
+        if not program:
+            raise unittest.SkipTest('haproxy is not there; apt-get install haproxy')
+        self.process = subprocess.Popen([program, '-db', '-f', str(self.file)], stderr=subprocess.DEVNULL)
+        assert tool.wait_until(lambda: tool.get(f'http://127.0.0.1:{self.port}/v2/')[0] == 200, 10), 'haproxy is not up'
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(10)
+
+
+def main():
+    ht.main()
