@@ -23,8 +23,8 @@ Result<Plan> plan_hold(const Planning& planning, std::string_view id, std::strin
 Result<Plan> plan_drain(const Planning& planning, std::string_view id);
 
 // The end of a drain: node/<id> becomes gone, its mark and sign of life go. conflict, with the reason, unless the
-// layout is without it and every member of the layout is active and holds all that it names since that layout, what its mark
-// leaves out being held by another.
+// layout is without it and every member of the layout is active and holds all that it names since that layout, what
+// its mark leaves out being held by W of them.
 Result<Plan> plan_leave(const Planning& planning, std::string_view id, const TaskHold& task);
 
 // The operator declares a dead member lost. conflict while it is alive; not_found: no such member. The layout follows

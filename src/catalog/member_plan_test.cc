@@ -129,7 +129,7 @@ TEST_F(Members, LeavesOnlyWhenTheOthersHoldEverything) {
   EXPECT_EQ(bed.now().mod_of(keys::holds("n3")).value(), 0U);
 }
 
-TEST_F(Members, ABlobThatNoOtherHoldsKeepsADrainWaiting) {
+TEST_F(Members, ABlobThatTooFewOthersHoldKeepsADrainWaiting) {
   bed.link("app", "rare");
   join("n2");
   hold("n1");
@@ -142,6 +142,8 @@ TEST_F(Members, ABlobThatNoOtherHoldsKeepsADrainWaiting) {
   hold("n2", {digest("rare")});
   EXPECT_EQ(bed.refusal(leaving("n3")), ErrorCode::conflict);
   hold("n2");
+  EXPECT_EQ(bed.refusal(leaving("n3")), ErrorCode::conflict);  // one copy would be left
+  hold("n1");
   bed.must(leaving("n3"));
 }
 

@@ -105,17 +105,20 @@ Error waits(std::string_view id, std::string why) {
 
 using Marks = std::vector<std::tuple<std::string, NodeRecord, HoldsRecord>>;
 
-// Every blob that a mark leaves out must be held by another member of the layout.
+// Every blob that a mark leaves out must be held by as many members of the layout as a push needs.
 Result<void> check_left_out(const Planning& planning, std::string_view id, const LayoutRecord& layout,
                             const Marks& marks) {
   for (const auto& [member, ignored, mark] : marks) {
     for (const oci::Digest& digest : mark.but) {
       HANSA_TRY(const Revision since, planning.view.since_of(digest));
       if (since == 0) continue;
-      const bool held = std::ranges::any_of(marks, [&](const auto& other) {
+      const auto holders = std::ranges::count_if(marks, [&](const auto& other) {
         return holds_digest(std::get<0>(other), std::get<1>(other), std::get<2>(other), layout, digest, since);
       });
-      if (!held) return waits(id, "no other member holds " + digest.text());
+      if (static_cast<std::uint64_t>(holders) < layout.write_copies) {
+        return waits(id, std::to_string(holders) + " of " + std::to_string(layout.write_copies) +
+                             " needed members hold " + digest.text());
+      }
     }
   }
   return {};

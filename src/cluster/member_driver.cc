@@ -59,7 +59,8 @@ io::Task<void> MemberDriver::alive_loop() {
     const bool again = lease_ == nullptr || !lease_->alive();
     auto said = co_await say_alive(again || std::exchange(fresh, false));
     if (!said && said.error().code == ErrorCode::cancelled) co_return;
-    if (!said && said.error().code == ErrorCode::conflict) {
+    // Another process has this node's place, or it was forgotten or has left.
+    if (!said && (said.error().code == ErrorCode::conflict || said.error().code == ErrorCode::not_found)) {
       displaced_ = true;
       log_.error("this node takes no part any more", {{"error", said.error().message}});
       co_return;
@@ -97,16 +98,36 @@ io::Task<void> MemberDriver::layout_loop() {
   }
 }
 
-io::Task<Result<void>> MemberDriver::change_layout() {
-  {
-    // Cheap and nearly always the end of it.
-    HANSA_CO_TRY(auto view, catalog_.snapshot());
-    const catalog::Planning planning{view, "look", {}};
-    HANSA_CO_TRY(const auto plan, plan_layout_change(planning, {}));
-    if (!plan.commit) co_return Result<void>{};
+Result<MemberDriver::Duty> MemberDriver::duty() {
+  HANSA_TRY(auto view, catalog_.snapshot());
+  const catalog::Planning planning{view, "look", {}};
+  Duty duty;
+  HANSA_TRY(const auto plan, plan_layout_change(planning, {}));
+  duty.layout = plan.commit.has_value();
+  HANSA_TRY(const auto nodes, view.nodes());
+  for (const catalog::Member& node : nodes) {
+    if (node.record.state != "draining") continue;
+    const auto leave = plan_leave(planning, node.id, {});  // a refusal says what it waits for
+    if (leave) duty.leaving.push_back(node.id);
+    if (!leave && leave.error().code != ErrorCode::conflict) return leave.error();
   }
+  return duty;
+}
+
+io::Task<Result<void>> MemberDriver::change_layout() {
+  // Cheap and nearly always the end of it.
+  HANSA_CO_TRY(const Duty due, duty());
+  if (!due.layout && due.leaving.empty()) co_return Result<void>{};
   HANSA_CO_TRY(const auto leader, co_await lead_());
   if (!leader) co_return Result<void>{};
+  for (const std::string& id : due.leaving) {
+    catalog::Planner leave = [id, leader](const catalog::Planning& planning) {
+      return plan_leave(planning, id, *leader);
+    };
+    auto left = co_await catalog_.submit(std::move(leave));
+    if (!left && left.error().code != ErrorCode::conflict) co_return std::move(left).error();
+    if (left) log_.info("a member has left", {{"node", id}});
+  }
   catalog::Planner plan = [leader](const catalog::Planning& planning) { return plan_layout_change(planning, *leader); };
   HANSA_CO_TRY(const auto done, co_await catalog_.submit(std::move(plan)));
   if (done.changed) log_.info("the layout of the cluster changed", {{"revision", done.revision}});

@@ -42,6 +42,11 @@ class MemberDriver {
   io::Task<void> alive_loop();
   io::Task<Result<void>> say_alive(bool again);
   io::Task<void> layout_loop();
+  struct Duty {  // what a leader would have to do now
+    bool layout = false;
+    std::vector<std::string> leaving;  // drains that may end
+  };
+  Result<Duty> duty();
   io::Task<Result<void>> change_layout();
 
   meta::MetadataStore& store_;
