@@ -1,5 +1,5 @@
-// MemberDriver: this node's part in the membership: its start, its sign of life with load figures, and, as leader of the
-// task "layout", the layouts that joins and leaves ask for. Decisions are the planners' (catalog/member_plan.h).
+// MemberDriver: this node's part in the membership: its start, its sign of life with load figures, and, as leader of
+// the task "layout", the layouts that joins and drains ask for. Decisions are the planners' (catalog/member_plan.h).
 //
 // Everything given outlives it; loops run in the node's scope. A sign of life decides nothing but whom to ask.
 #pragma once
