@@ -26,21 +26,31 @@ class Feed : public std::enable_shared_from_this<Feed> {
     history_.push_back(std::move(changes));
     while (history_.size() > limit_ || bytes_ > limit_bytes_) {
       bytes_ -= size_of(history_.front());
+      before_ = history_.front().revision;
       history_.pop_front();
     }
   }
   void start_at(Revision revision) {
     const std::lock_guard guard(mutex_);
-    newest_ = revision;
+    before_ = newest_ = revision;
+  }
+  // The store was read anew: listeners hear what that changed, and the history begins after it. Its revision may be
+  // lower than the last.
+  void restart(const ChangeSet& changes) {
+    const std::lock_guard guard(mutex_);
+    history_.clear();
+    bytes_ = 0;
+    before_ = newest_ = changes.revision;
+    if (changes.changes.empty()) return;
+    for (auto& [id, listener] : listeners_) listener(changes);
   }
 
   // range: `from` is outside what is kept.
   Result<std::unique_ptr<Subscription>> follow(Revision from, std::function<void(const ChangeSet&)> listener) {
     const std::lock_guard guard(mutex_);
-    const Revision oldest = history_.empty() ? newest_ : history_.front().revision - 1;
-    if (from < oldest || from > newest_) {
+    if (from < before_ || from > newest_) {
       return make_error(ErrorCode::range, "revision " + std::to_string(from) +
-                                              " is outside the history that is kept (" + std::to_string(oldest) +
+                                              " is outside the history that is kept (" + std::to_string(before_) +
                                               " to " + std::to_string(newest_) + ")");
     }
     for (const auto& changes : history_) {
@@ -77,6 +87,7 @@ class Feed : public std::enable_shared_from_this<Feed> {
   std::map<std::size_t, std::function<void(const ChangeSet&)>> listeners_;
   std::size_t last_id_ = 0;
   std::deque<ChangeSet> history_;
+  Revision before_ = 0;  // of the last change set that is not kept any more
   Revision newest_ = 0;
 };
 
