@@ -11,24 +11,39 @@ constexpr io::Duration gap_per_member_by_put = std::chrono::milliseconds(2);
 constexpr io::Duration healthy_probe_interval = std::chrono::seconds(5);
 constexpr io::Duration probe_attempt = std::chrono::milliseconds(500);
 constexpr std::size_t operation_id_bytes = 12;
+constexpr int waits_for_view = 3;  // parts of a barrier's deadline
 
 Error out_of_reach(const Error& cause) {
   return make_error(ErrorCode::unavailable,
                     "the metadata store cannot be reached now; try again later (" + cause.message + ")");
 }
 
+Error view_waits() {
+  return make_error(ErrorCode::unavailable, "this node's view of the metadata is not up to date; try again soon");
+}
+
+bool is_refusal(const Error& error) {
+  return error.code == ErrorCode::unsupported || error.code == ErrorCode::unauthenticated ||
+         error.code == ErrorCode::denied;
+}
+
 }  // namespace
 
 io::Task<Result<Revision>> EtcdStore::barrier() {
+  struct Counted {
+    std::atomic<std::size_t>& count;
+    const std::size_t before = count.fetch_add(1);
+    ~Counted() { --count; }
+  };
+  const Counted counted{waiting_};
+  if (counted.before >= options_.max_waiting) {
+    co_return make_error(ErrorCode::too_many, "too many requests wait for the metadata; try again");
+  }
   HANSA_CO_CHECK(co_await admit());
   auto wait = io::wait_for<Result<Revision>>([this](Waiter done) -> io::Work {
     std::optional<io::Completion<bool>> idle;
     {
       const std::lock_guard guard(waiters_mutex_);
-      if (waiters_.size() >= options_.max_waiting) {
-        done.complete(make_error(ErrorCode::too_many, "too many requests wait for the metadata; try again"));
-        return nullptr;
-      }
       waiters_.push_back(done);
       idle.swap(idle_);
     }
@@ -88,6 +103,14 @@ io::Task<void> EtcdStore::barrier_loop() {
 
 // One read of head for all that wait; who then waits for the view does so beside the next round.
 io::Task<void> EtcdStore::barrier_round(std::vector<Waiter> waiters) {
+  // Only a view that was confirmed before the read shows by it whether the store went back.
+  if (gauge_.state().loading) {
+    auto loaded = co_await io::with_deadline(options_.barrier_deadline, gauge_.wait_revision(0));
+    if (!loaded) {
+      for (const auto& waiter : waiters) waiter.complete(view_waits());
+      co_return;
+    }
+  }
   const io::BootTime began = clock_.boot();
   const auto before = gauge_.state();
   auto head = co_await read_head();
@@ -116,7 +139,15 @@ io::Task<void> EtcdStore::barrier_round(std::vector<Waiter> waiters) {
 }
 
 io::Task<void> EtcdStore::pass(HeadRead head, std::vector<Waiter> waiters, io::BootTime began) {
-  auto reached = co_await gauge_.wait_version(head.version);
+  Result<Revision> reached = view_waits();
+  for (int i = 0; i < waits_for_view; ++i) {
+    const Revision stood = gauge_.state().revision;
+    reached = co_await io::with_deadline(options_.barrier_deadline / waits_for_view, gauge_.wait_version(head.version));
+    if (reached || reached.error().code != ErrorCode::timeout) break;
+    reached = view_waits();
+    // The newest event may be lost, or the stream dead: what the view lacks is asked for again.
+    if (gauge_.state().revision == stood && !gauge_.state().loading) interrupt();
+  }
   if (reached) {
     note([began](StoreHealth& health) {
       health.passed_once = true;
@@ -169,6 +200,10 @@ void EtcdStore::look_back(const ViewGauge::State& before, const HeadRead& head) 
   if (before.loading || gauge_.state().loading) return;
   note([&head](StoreHealth& health) { health.target = std::max(health.target, head.revision); });
   if (!went_back(before.head, before.revision, head.version, head.operation, head.revision)) return;
+  give_up_view();
+}
+
+void EtcdStore::give_up_view() {
   auto stopped = gauge_.state();
   stopped.loading = true;  // nothing is answered from it any more
   gauge_.set(stopped);
@@ -188,6 +223,8 @@ void EtcdStore::set_reachable(bool reachable) {
     changed = health_.reachable != reachable;
     health_.reachable = reachable;
     if (reachable) waiting.swap(wait_reachable_);
+    if (reachable) refusal_.reset();
+    if (!reachable && probe_rests_) waiting.push_back(*std::exchange(probe_rests_, std::nullopt));
   }
   for (const auto& one : waiting) one.complete(true);
   if (changed && reachable) log_.info("the metadata store answers");
@@ -198,6 +235,7 @@ io::Task<Result<void>> EtcdStore::admit() {
   if (closed_) co_return make_error(ErrorCode::unavailable, "this node is stopping");
   {
     const std::lock_guard guard(health_mutex_);
+    if (refusal_) co_return *refusal_;
     if (health_.reachable) co_return Result<void>{};
   }
   auto wait = io::wait_for<Result<bool>>([this](io::Completion<Result<bool>> done) -> io::Work {
@@ -222,13 +260,31 @@ io::Task<void> EtcdStore::probe_loop() {
     auto probed = co_await probe();
     if (!probed && probed.error().code == ErrorCode::cancelled) co_return;
     set_reachable(probed.has_value());
+    if (!probed && is_refusal(probed.error())) {
+      const std::lock_guard guard(health_mutex_);
+      refusal_ = probed.error();
+    }
     if (!probed) log_.debug("the metadata store does not answer", {{"error", probed.error().message}});
-    auto slept = co_await io::sleep_for(probed ? healthy_probe_interval : options_.probe_interval);
-    if (!slept) co_return;
-    // A barrier that failed meanwhile is followed up at once.
-    const bool well = health().reachable;
-    if (probed && !well) continue;
+    auto rested = co_await rest(probed.has_value());
+    if (!rested) co_return;
   }
+}
+
+// Long while all is well; a barrier or commit that fails ends that.
+io::Task<Result<void>> EtcdStore::rest(bool well) {
+  if (well) {
+    auto wait = io::wait_for<Result<bool>>([this](io::Completion<Result<bool>> done) -> io::Work {
+      const std::lock_guard guard(health_mutex_);
+      if (!health_.reachable) done.complete(true);
+      probe_rests_ = done;
+      return [done] { done.complete(make_error(ErrorCode::cancelled, "the probe's rest was cancelled")); };
+    });
+    auto waiting = [](auto waited) -> io::Task<Result<bool>> { co_return co_await waited; };
+    auto woken = co_await io::with_deadline(healthy_probe_interval, waiting(std::move(wait)));
+    if (!woken && woken.error().code == ErrorCode::timeout) co_return Result<void>{};
+    if (!woken) co_return std::move(woken).error();
+  }
+  co_return co_await io::sleep_for(options_.probe_interval);
 }
 
 // Every endpoint in turn until one answers a linearizable read.

@@ -84,7 +84,29 @@ io::Task<Result<void>> EtcdStore::follow_once() {
   if (must_load_ || replica_->position().origin.empty()) HANSA_CO_CHECK(co_await load());
   const auto position = replica_->position();
   fed_ = {.version = position.head_version, .operation = position.head_operation};
+  HANSA_CO_CHECK(co_await confirm_past(position));
   co_return co_await watch_events(position.revision + 1);
+}
+
+// A store may have gone back and then on, past the view: at the view's own revision it shows (H2d). range: that
+// revision is compacted.
+io::Task<Result<void>> EtcdStore::confirm_past(sqlite::ReplicaPosition position) {
+  const HeadPosition& view = fed_;
+  auto now = co_await read_head();
+  // A full store of an old version takes no put; its past can still be read.
+  if (!now && now.error().code != ErrorCode::out_of_space) co_return std::move(now).error();
+  bool back = now && went_back(view, position.revision, now->version, now->operation, now->revision);
+  if (!back) {
+    RangeRequest request{.key = key(head_key), .end = {}, .limit = 0, .revision = position.revision};
+    const auto call = [&request](Channel& channel, io::Duration deadline) { return channel.range(request, deadline); };
+    HANSA_CO_TRY(const RangeReply then, co_await endpoints_.read<RangeReply>(call));
+    const bool had = !then.values.empty();
+    back = (had ? then.values.front().version : 0) != view.version ||
+           (had && head_operation(then.values.front().value) != view.operation);
+  }
+  if (!back) co_return Result<void>{};
+  give_up_view();
+  co_return make_error(ErrorCode::unavailable, "the store is not the one that the view copied");
 }
 
 io::Task<Result<void>> EtcdStore::watch_events(Revision from) {
@@ -148,8 +170,9 @@ io::Task<Result<void>> EtcdStore::load() {
     health.loaded_keys = 0;
   });
   if (must_discard_) {
-    auto discard = [this] { return replica_->discard(); };
-    HANSA_CO_CHECK(co_await feed_thread_.run(std::move(discard)));
+    auto empty = [this] { return discard(); };
+    HANSA_CO_TRY(auto had, co_await feed_thread_.run(std::move(empty)));
+    discarded_.merge(std::move(had));
     must_discard_ = false;
   }
   auto begin = [this] { return replica_->begin_load(); };
@@ -159,9 +182,32 @@ io::Task<Result<void>> EtcdStore::load() {
   auto finish = [this, revision, &origin] { return replica_->finish_load(revision, origin); };
   HANSA_CO_TRY(auto changes, co_await feed_thread_.run(std::move(finish)));
   must_load_ = false;
-  feed_->publish(std::move(changes));
+  // Listeners hear too of what went with the discarded view.
+  for (const auto& change : changes.changes) discarded_.erase(change.now.key);
+  for (const auto& gone : std::exchange(discarded_, {})) {
+    changes.changes.push_back(
+        {.now = {.key = gone, .value = {}, .create = 0, .mod = revision, .version = 0}, .deleted = true});
+  }
+  std::ranges::sort(changes.changes, {}, [](const Change& change) -> const std::string& { return change.now.key; });
+  feed_->restart(changes);
   log_.info("this node's view of the metadata was loaded", {{"records", health().loaded_keys}, {"revision", revision}});
   co_return Result<void>{};
+}
+
+Result<std::set<std::string>> EtcdStore::discard() {
+  std::set<std::string> keys;
+  {
+    HANSA_TRY(auto view, replica_->read());
+    std::string after;
+    while (true) {
+      HANSA_TRY(auto page, view->range("", after, load_page));
+      if (page.empty()) break;
+      after = page.back().key;
+      for (auto& record : page) keys.insert(std::move(record.key));
+    }
+  }
+  HANSA_CHECK(replica_->discard());
+  return keys;
 }
 
 // All pages are of one revision; when that is compacted meanwhile, the caller begins anew.

@@ -8,6 +8,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <thread>
 
 #include "io/scope.h"
@@ -124,14 +125,18 @@ class EtcdStore final : public Store {
   io::Task<Result<HeadRead>> put_head();
   io::Task<void> probe_loop();
   io::Task<Result<void>> probe();
+  io::Task<Result<void>> rest(bool well);  // between two probes
   void look_back(const ViewGauge::State& before, const HeadRead& head);
+  void give_up_view();  // the store went back in time
 
   // follower.cc
   io::Task<void> follow_loop();
   io::Task<Result<void>> follow_once();
+  io::Task<Result<void>> confirm_past(sqlite::ReplicaPosition position);
   io::Task<Result<void>> watch_events(Revision from);
   io::Task<Result<void>> apply(std::vector<ChangeSet> sets);
   io::Task<Result<void>> load();
+  Result<std::set<std::string>> discard();  // what the view had
   io::Task<Result<Revision>> load_pages(std::string* origin);
   void interrupt();  // the watch under way; the executor's thread only
   void publish_position();
@@ -154,9 +159,12 @@ class EtcdStore final : public Store {
   mutable std::mutex health_mutex_;
   StoreHealth health_;
   std::vector<io::Completion<Result<bool>>> wait_reachable_;
+  std::optional<io::Completion<Result<bool>>> probe_rests_;
+  std::optional<Error> refusal_;  // why this etcd cannot be used at all: its version, the credentials
 
   std::mutex waiters_mutex_;
   std::vector<Waiter> waiters_;
+  std::atomic<std::size_t> waiting_ = 0;      // barriers under way
   std::optional<io::Completion<bool>> idle_;  // the barrier loop, when it has nothing to do
   std::atomic<bool> by_put_ = true;
   std::atomic<std::uint64_t> cluster_ = 0;
@@ -165,7 +173,8 @@ class EtcdStore final : public Store {
   std::atomic<bool> must_discard_ = false;
   io::TaskContext* following_ = nullptr;  // of the watch under way; the executor's thread only
   std::shared_ptr<Channel> watch_channel_;
-  HeadPosition fed_;  // head of what was handed to the view
+  HeadPosition fed_;                 // head of what was handed to the view
+  std::set<std::string> discarded_;  // keys of views given up, until listeners have heard
 
   std::atomic<bool> closed_ = false;
   std::atomic<int> revoking_ = 0;  // leases
