@@ -197,6 +197,17 @@ TEST_F(EtcdStoreTest, AForeignWriterRaisesTheAlarmAndIsShownAsTheTruth) {
   EXPECT_EQ(get("a"), "foreign");
 }
 
+TEST_F(EtcdStoreTest, EventsThatTravelBackInTimeChangeNothing) {
+  start();
+  committed("a", "1");
+  committed("a", "2");
+  etcd_.repeat_all = true;
+  committed("b", "3");
+  pass();
+  expect_truth();
+  EXPECT_EQ(store_->health().resyncs, 0U);
+}
+
 TEST_F(EtcdStoreTest, CommitsThatMayHaveHappenedAreUnknownAndNeverSentTwice) {
   start();
   etcd_.next_txn = TxnFate::unknown_applied;
@@ -301,7 +312,8 @@ TEST_P(EtcdStoreSeeds, WhateverHappensTheViewShowsTheTruthAfterABarrier) {
   start();
   for (int i = 0; i < rounds; ++i) {
     const std::string key = "k/" + std::to_string(draw.below(12));
-    switch (draw.below(12)) {
+    switch (draw.below(13)) {
+      case 12: etcd_.repeat_all = true; break;
       case 0: etcd_.lost.insert(etcd_.state().revision + 1 + draw.below(2)); break;
       case 1: etcd_.break_watches(); break;
       case 2: etcd_.next_txn = draw.one_in(2) ? TxnFate::unknown_applied : TxnFate::unknown_lost; break;

@@ -51,6 +51,7 @@ class FakeEtcd {
   std::set<std::string> cut_off;  // endpoints
   TxnFate next_txn = TxnFate::normal;
   std::set<Revision> lost;  // no watch hears of these, once
+  bool repeat_all = false;  // the next reply of a watch begins with all that was, as it was
   std::uint64_t head_reads = 0;
   const State& state() const { return state_; }
 
@@ -164,8 +165,10 @@ class FakeEtcd::FakeWatch final : public Watch {
         reply.compacted = etcd_.compacted_;
         co_return reply;
       }
+      const Revision from = etcd_.repeat_all ? 0 : from_;
+      if (!reply.created) etcd_.repeat_all = false;
       for (const auto& event : etcd_.state_.events) {
-        if (event.now.mod < from_ || event.now.key < key_ || event.now.key >= end_) continue;
+        if (event.now.mod < from || event.now.key < key_ || event.now.key >= end_) continue;
         if (!etcd_.lost.contains(event.now.mod)) reply.events.push_back(event);
       }
       std::erase_if(etcd_.lost, [this](Revision at) { return at <= etcd_.state_.revision; });
