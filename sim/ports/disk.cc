@@ -112,7 +112,7 @@ Result<std::unique_ptr<io::File>> SimDisk::open(const std::string& path, io::Ope
   HANSA_CHECK(begin(Call::open, path));
   HANSA_TRY(const auto place, tree_->place(path));
   auto inode = place.target();
-  const bool may_make = mode == io::OpenMode::create || mode == io::OpenMode::create_new;
+  const bool may_make = mode != io::OpenMode::read && mode != io::OpenMode::write;
   if (!inode && !may_make) return errno_error(ENOENT, "open " + path);
   if (inode && mode == io::OpenMode::create_new) return errno_error(EEXIST, "open " + path);
   if (inode && inode->directory) return errno_error(EISDIR, "open " + path);

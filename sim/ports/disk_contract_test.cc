@@ -1,6 +1,8 @@
 // The promises of io/disk.h that hold while nothing crashes, kept by the real disk and the simulated one.
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
+
 #include <array>
 #include <thread>
 #include <vector>
@@ -64,6 +66,20 @@ TYPED_TEST(DiskContract, ADirectoryIsNoFileToOpen) {
     EXPECT_EQ(this->outcome(this->disk().open(this->rig.folder(), mode)), "io");
   }
   EXPECT_EQ(this->outcome(this->disk().open(this->rig.folder(), OpenMode::create_new)), "exists");
+}
+
+TYPED_TEST(DiskContract, APrivateFileIsItsOwnersAlone) {
+  constexpr mode_t others = 077;
+  this->write_file("known", "kept");
+  for (const char* name : {"made", "known"}) {
+    auto file = this->disk().open(this->path(name), OpenMode::create_private);
+    ASSERT_TRUE(file) << describe(file.error());
+    struct stat info{};
+    if ((*file)->descriptor() < 0) continue;  // simulated files have no mode
+    ASSERT_EQ(::fstat((*file)->descriptor(), &info), 0);
+    EXPECT_EQ(info.st_mode & others, 0U) << name;
+  }
+  EXPECT_EQ(this->read_file("known"), "kept");
 }
 
 TYPED_TEST(DiskContract, ErrorsNameThePath) {

@@ -18,10 +18,11 @@
 namespace hansa::io {
 
 enum class OpenMode : std::uint8_t {
-  read,        // existing file, for reading
-  write,       // existing file, for reading and writing
-  create,      // read and write, made if absent
-  create_new,  // read and write, must not exist (ErrorCode::exists)
+  read,            // existing file, for reading
+  write,           // existing file, for reading and writing
+  create,          // read and write, made if absent
+  create_new,      // read and write, must not exist (ErrorCode::exists)
+  create_private,  // as create; only its owner may read it from then on (keys, secrets)
 };
 
 // An open file. Reads and writes at an offset; safe from several threads at once.

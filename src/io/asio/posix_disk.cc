@@ -19,12 +19,13 @@ namespace hansa::io::asio {
 namespace {
 
 constexpr mode_t kFileMode = 0640;
+constexpr mode_t kPrivateMode = 0600;
 constexpr mode_t kDirectoryMode = 0750;
 constexpr std::size_t kMaxPidText = 20;  // what is read of a lock file
 
-int open_retry(const std::string& path, int flags) {
+int open_retry(const std::string& path, int flags, mode_t mode = kFileMode) {
   for (;;) {
-    const int fd = ::open(path.c_str(), flags | O_CLOEXEC, kFileMode);
+    const int fd = ::open(path.c_str(), flags | O_CLOEXEC, mode);
     if (fd >= 0 || errno != EINTR) return fd;
   }
 }
@@ -33,7 +34,8 @@ int flags_of(OpenMode mode) {
   switch (mode) {
     case OpenMode::read: return O_RDONLY;
     case OpenMode::write: return O_RDWR;
-    case OpenMode::create: return O_RDWR | O_CREAT;
+    case OpenMode::create:
+    case OpenMode::create_private: return O_RDWR | O_CREAT;
     case OpenMode::create_new: return O_RDWR | O_CREAT | O_EXCL;
   }
   return O_RDONLY;
@@ -78,8 +80,11 @@ class PosixDisk final : public Disk {
 };
 
 Result<std::unique_ptr<File>> PosixDisk::open(const std::string& path, OpenMode mode) {
-  Descriptor fd(open_retry(path, flags_of(mode)));
+  const bool secret = mode == OpenMode::create_private;
+  Descriptor fd(open_retry(path, flags_of(mode), secret ? kPrivateMode : kFileMode));
   if (fd.get() < 0) return path_error("open", path);
+  // One that was there already may be open to others.
+  if (secret && ::fchmod(fd.get(), kPrivateMode) < 0) return path_error("chmod", path);
   if (mode == OpenMode::read) {  // only this mode opens directories
     struct stat info{};
     if (::fstat(fd.get(), &info) < 0) return path_error("stat", path);
