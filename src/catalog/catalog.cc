@@ -80,7 +80,16 @@ Result<Snapshot> Catalog::snapshot() {
 }
 
 io::Task<Result<Revision>> Catalog::barrier() {
-  return store_.barrier();
+  const std::int64_t began = clock_.boot().since_boot.count();
+  auto passed = co_await store_.barrier();
+  if (passed)
+    last_passed_.store(began, std::memory_order_relaxed);  // one that began a little earlier may win: harmless
+  co_return passed;
+}
+
+bool Catalog::passed_within(io::Duration age) const {
+  const std::int64_t last = last_passed_.load(std::memory_order_relaxed);
+  return last >= 0 && clock_.boot().since_boot.count() - last <= age.count();
 }
 
 io::Task<Result<Submitted>> Catalog::submit(Planner planner) {

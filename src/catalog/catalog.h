@@ -52,6 +52,9 @@ class Catalog {
   Result<Snapshot> snapshot();
   // A snapshot taken after it shows every commit acknowledged before it began.
   io::Task<Result<Revision>> barrier();
+  // A barrier of this process that passed had begun no longer ago than this, on the boot-time clock.
+  bool passed_within(io::Duration age) const;
+  io::MonotonicTime monotonic() const { return clock_.monotonic(); }
 
   // Plan, commit, and settle:
   //  - a refusal is planned once more after a barrier (H9) and then returned;
@@ -79,6 +82,7 @@ class Catalog {
   io::Random& random_;
   Logger& log_;
   std::atomic<TickNumber> newest_tick_ = 0;
+  std::atomic<std::int64_t> last_passed_ = -1;        // boot time in nanoseconds; negative: none yet
   std::unique_ptr<meta::Subscription> subscription_;  // last: ends before what its listener uses
 };
 

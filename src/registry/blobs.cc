@@ -9,8 +9,8 @@ Error no_blob(const oci::RepositoryName& repository, const oci::Digest& digest) 
                     "the repository " + repository.text() + " has no blob " + digest.text());
 }
 
-BlobHead head_of(const oci::Digest& digest, const catalog::BlobState& state) {
-  return {.digest = digest, .size = state.size, .media_type = state.media_type};
+BlobHead head_of(const oci::Digest& digest, const catalog::BlobState& state, bool stale) {
+  return {.digest = digest, .size = state.size, .media_type = state.media_type, .stale = stale};
 }
 
 }  // namespace
@@ -18,12 +18,14 @@ BlobHead head_of(const oci::Digest& digest, const catalog::BlobState& state) {
 io::Task<Result<BlobHead>> Service::head_blob(auth::Access who, oci::RepositoryName repository, oci::Digest digest) {
   HANSA_CO_CHECK(require(who, auth::Action::read, repository));
   std::optional<catalog::BlobState> state;
+  bool stale = false;
   {
-    HANSA_CO_TRY(auto view, co_await fresh_snapshot());
-    HANSA_CO_TRY(state, view.blob(repository, digest));
-    if (!state) co_return missing(view, repository, no_blob(repository, digest));
+    HANSA_CO_TRY(auto fresh, co_await fresh_or_stale());
+    stale = fresh.stale;
+    HANSA_CO_TRY(state, fresh.view.blob(repository, digest));
+    if (!state) co_return missing(fresh.view, repository, no_blob(repository, digest));
   }
-  if (who.may_push(repository)) {
+  if (who.may_push(repository) && !stale) {
     // A pusher takes a 200 for "no need to upload", so the blob is protected for another grace time (H6).
     catalog::Planner plan = [repository, digest](const catalog::Planning& planning) {
       return plan_renew_blob(planning, repository, digest);
@@ -32,25 +34,22 @@ io::Task<Result<BlobHead>> Service::head_blob(auth::Access who, oci::RepositoryN
     if (!renewed && renewed.error().code == ErrorCode::not_found) co_return no_blob(repository, digest);
     if (!renewed) co_return renewed.error();
   }
-  co_return head_of(digest, *state);
+  co_return head_of(digest, *state, stale);
 }
 
 io::Task<Result<BlobContent>> Service::get_blob(auth::Access who, oci::RepositoryName repository, oci::Digest digest) {
   HANSA_CO_CHECK(require(who, auth::Action::read, repository));
   std::optional<catalog::BlobState> state;
+  bool stale = false;
   {
-    HANSA_CO_TRY(auto view, co_await fresh_snapshot());
-    HANSA_CO_TRY(state, view.blob(repository, digest));
-    if (!state) co_return missing(view, repository, no_blob(repository, digest));
+    HANSA_CO_TRY(auto fresh, co_await fresh_or_stale());
+    stale = fresh.stale;
+    HANSA_CO_TRY(state, fresh.view.blob(repository, digest));
+    if (!state) co_return missing(fresh.view, repository, no_blob(repository, digest));
   }
-  auto opened = co_await blobs_.open(digest);
-  if (!opened && opened.error().code == ErrorCode::not_found) {
-    log_.error("a blob's file is missing", {{"repository", repository.text()}, {"digest", digest.text()}});
-    co_return make_error(ErrorCode::unavailable, Subject::blob,
-                         "the bytes of " + digest.text() + " cannot be had now; push the blob again to heal it");
-  }
+  auto opened = co_await open_blob(digest);
   if (!opened) co_return opened.error();
-  BlobContent content{.head = head_of(digest, *state), .reader = std::move(*opened)};
+  BlobContent content{.head = head_of(digest, *state, stale), .reader = std::move(*opened)};
   // A manifest names what it likes; the stored file is the truth.
   content.head.size = content.reader->size();
   co_return content;

@@ -25,7 +25,9 @@ io::Task<Result<NameList>> Service::list_tags(auth::Access who, oci::RepositoryN
   NameList list;
   std::string after = page.after;
   while (true) {
-    HANSA_CO_TRY(auto view, co_await fresh_snapshot());
+    HANSA_CO_TRY(auto fresh, co_await fresh_or_stale());
+    catalog::Snapshot& view = fresh.view;
+    list.stale = list.stale || fresh.stale;
     if (list.names.empty()) {
       HANSA_CO_TRY(const auto state, view.repository_state(repository));
       if (!state || !state->populated()) {
@@ -47,7 +49,9 @@ io::Task<Result<NameList>> Service::list_repositories(auth::Access who, Page pag
   NameList list;
   std::string after = page.after;
   while (plan.limit > 0) {
-    HANSA_CO_TRY(auto view, co_await fresh_snapshot());
+    HANSA_CO_TRY(auto fresh, co_await fresh_or_stale());
+    catalog::Snapshot& view = fresh.view;
+    list.stale = list.stale || fresh.stale;
     const std::size_t want = std::min(plan.step(), plan.limit - list.names.size());
     const auto readable = [&who](const oci::RepositoryName& name) { return who.may(auth::Action::read, name); };
     HANSA_CO_TRY(auto found, view.list_repositories(after, want, readable));
@@ -68,11 +72,12 @@ io::Task<Result<ReferrerList>> Service::list_referrers(auth::Access who, oci::Re
   }
   const std::size_t limit = std::min(page.limit.value_or(max_page), max_page);
   catalog::ReferrerPage found;
-  {
-    HANSA_CO_TRY(auto view, co_await fresh_snapshot());
-    HANSA_CO_TRY(found, view.list_referrers(repository, subject, types, after, limit));
-  }
   ReferrerList list;
+  {
+    HANSA_CO_TRY(auto fresh, co_await fresh_or_stale());
+    list.stale = fresh.stale;
+    HANSA_CO_TRY(found, fresh.view.list_referrers(repository, subject, types, after, limit));
+  }
   list.more = found.more;
   for (auto& entry : found.referrers) {
     const auto& state = entry.manifest;

@@ -7,8 +7,8 @@
 namespace hansa::registry {
 namespace {
 
-ManifestHead head_of(const catalog::ManifestState& state) {
-  return {.digest = state.digest, .media_type = state.media_type, .size = state.size};
+ManifestHead head_of(const catalog::ManifestState& state, bool stale) {
+  return {.digest = state.digest, .media_type = state.media_type, .size = state.size, .stale = stale};
 }
 
 Error no_manifest(const oci::RepositoryName& repository, const oci::Reference& reference) {
@@ -50,24 +50,40 @@ void set_rights(catalog::ManifestPut& put, const auth::Access& who) {
 
 }  // namespace
 
-io::Task<Result<catalog::ManifestState>> Service::find_manifest(auth::Access who, oci::RepositoryName repository,
+Result<catalog::ManifestState> Service::manifest_in(catalog::Snapshot& view, const oci::RepositoryName& repository,
+                                                    const oci::Reference& reference) {
+  if (const auto* tag = std::get_if<oci::Tag>(&reference)) {
+    HANSA_TRY(auto state, view.tag(repository, *tag));
+    if (state) return std::move(state->manifest);
+  } else {
+    HANSA_TRY(auto state, view.manifest(repository, std::get<oci::Digest>(reference)));
+    if (state) return *std::move(state);
+  }
+  return missing(view, repository, no_manifest(repository, reference));
+}
+
+io::Task<Result<Service::FoundManifest>> Service::find_manifest(auth::Access who, oci::RepositoryName repository,
                                                                 oci::Reference reference) {
   HANSA_CO_CHECK(require(who, auth::Action::read, repository));
-  HANSA_CO_TRY(auto view, co_await fresh_snapshot());
-  if (const auto* tag = std::get_if<oci::Tag>(&reference)) {
-    HANSA_CO_TRY(const auto state, view.tag(repository, *tag));
-    if (state) co_return state->manifest;
-  } else {
-    HANSA_CO_TRY(const auto state, view.manifest(repository, std::get<oci::Digest>(reference)));
-    if (state) co_return *state;
+  HANSA_CO_TRY(auto fresh, co_await fresh_or_stale());
+  auto found = manifest_in(fresh.view, repository, reference);
+  if (!fresh.stale) {
+    if (!found) co_return std::move(found).error();
+    co_return FoundManifest{*std::move(found), false};
   }
-  co_return missing(view, repository, no_manifest(repository, reference));
+  // Somebody who still reaches the store knows better (P6).
+  auto told = co_await ask_peers(std::move(repository), std::move(reference));
+  if (told && !*told) co_return std::move(*told).error();
+  if (told) co_return FoundManifest{**std::move(told), false};
+  if (!found) co_return std::move(found).error();
+  co_return FoundManifest{*std::move(found), true};
 }
 
 io::Task<Result<ManifestHead>> Service::head_manifest(auth::Access who, oci::RepositoryName repository,
                                                       oci::Reference reference) {
-  HANSA_CO_TRY(const auto state, co_await find_manifest(who, repository, reference));
-  if (who.may_push(repository)) {
+  HANSA_CO_TRY(const auto found, co_await find_manifest(who, repository, reference));
+  const catalog::ManifestState& state = found.state;
+  if (who.may_push(repository) && !found.stale) {
     // The caller may go on to refer to it, so nothing may collect it meanwhile (H6).
     catalog::Planner plan = [repository, digest = state.digest](const catalog::Planning& planning) {
       return plan_renew_manifest(planning, repository, digest);
@@ -76,23 +92,19 @@ io::Task<Result<ManifestHead>> Service::head_manifest(auth::Access who, oci::Rep
     if (!renewed && renewed.error().code == ErrorCode::not_found) co_return no_manifest(repository, reference);
     if (!renewed) co_return renewed.error();
   }
-  co_return head_of(state);
+  co_return head_of(state, found.stale);
 }
 
 io::Task<Result<ManifestContent>> Service::get_manifest(auth::Access who, oci::RepositoryName repository,
                                                         oci::Reference reference) {
-  HANSA_CO_TRY(const auto state, co_await find_manifest(std::move(who), std::move(repository), std::move(reference)));
-  HANSA_CO_TRY(auto body, co_await manifest_body(state.digest, state.size));
-  co_return ManifestContent{.head = head_of(state), .body = std::move(body)};
+  HANSA_CO_TRY(const auto found, co_await find_manifest(std::move(who), std::move(repository), std::move(reference)));
+  HANSA_CO_TRY(auto body, co_await manifest_body(found.state.digest, found.state.size));
+  co_return ManifestContent{.head = head_of(found.state, found.stale), .body = std::move(body)};
 }
 
 io::Task<Result<std::shared_ptr<const std::string>>> Service::manifest_body(oci::Digest digest, std::uint64_t size) {
   if (auto known = bodies_.find(digest)) co_return known;
-  auto opened = co_await blobs_.open(digest);
-  if (!opened && opened.error().code == ErrorCode::not_found) {
-    co_return make_error(ErrorCode::unavailable, Subject::manifest,
-                         "the bytes of the manifest " + digest.text() + " cannot be had now");
-  }
+  auto opened = co_await open_blob(digest);
   if (!opened) co_return opened.error();
   auto body = std::make_shared<std::string>(size, '\0');
   const Bytes out(reinterpret_cast<std::byte*>(body->data()), body->size());
@@ -133,9 +145,9 @@ io::Task<Result<ManifestPushed>> Service::put_manifest(auth::Access who, oci::Re
                            .may_put_tag = nullptr,
                            .may_put_manifest = nullptr};
   set_rights(put, who);
-  ReceiptPlanner plan = [put = std::move(put)](const catalog::Receipt& fresh) -> catalog::Planner {
+  ReceiptPlanner plan = [put = std::move(put)](const std::vector<catalog::Receipt>& fresh) -> catalog::Planner {
     auto with_receipt = put;
-    with_receipt.receipts = {fresh};
+    with_receipt.receipts = fresh;
     return [with_receipt = std::move(with_receipt)](const catalog::Planning& planning) {
       return plan_put_manifest(planning, with_receipt);
     };

@@ -30,10 +30,12 @@ inline constexpr std::size_t max_mount_candidates = 64;
 
 // ---- pull -------------------------------------------------------------------------------------------------------
 
+// `stale`, here and below: the metadata store could not be reached, and this is what this node's view last knew (P6).
 struct ManifestHead {
   oci::Digest digest;
   std::string media_type;
   std::uint64_t size = 0;
+  bool stale = false;
 };
 
 struct ManifestContent {
@@ -45,6 +47,7 @@ struct BlobHead {
   oci::Digest digest;
   std::uint64_t size = 0;
   std::string media_type;  // as a manifest of this repository names it, else application/octet-stream
+  bool stale = false;
 };
 
 struct BlobContent {
@@ -92,6 +95,7 @@ struct Page {
 struct NameList {
   std::vector<std::string> names;  // in byte order
   bool more = false;
+  bool stale = false;
 };
 
 struct Referrer {
@@ -103,6 +107,7 @@ struct Referrer {
 struct ReferrerList {
   std::vector<Referrer> referrers;  // in the order of their digests
   bool more = false;
+  bool stale = false;
 };
 
 class Registry {

@@ -27,24 +27,51 @@ Result<void> require_push(const auth::Access& who, const oci::RepositoryName& re
 }
 
 std::unique_ptr<RegistryService> make_registry(catalog::Catalog& catalog, blob::BlobStore& blobs, io::Random& random,
-                                               Logger& log, RegistryOptions options) {
-  return std::make_unique<Service>(catalog, blobs, random, log, std::move(options));
+                                               Logger& log, RegistryOptions options,
+                                               std::optional<ClusterParts> cluster) {
+  return std::make_unique<Service>(catalog, blobs, random, log, std::move(options), std::move(cluster));
 }
 
 Service::Service(catalog::Catalog& catalog, blob::BlobStore& blobs, io::Random& random, Logger& log,
-                 RegistryOptions options)
+                 RegistryOptions options, std::optional<ClusterParts> cluster)
     : catalog_(catalog),
       blobs_(blobs),
       random_(random),
       log_(log),
+      cluster_(std::move(cluster)),
+      max_staleness_(options.max_staleness),
       sessions_(
           blobs, random, [&catalog] { return catalog.newest_tick(); },
-          SessionOptions{.secret = options.upload_secret, .max_open = options.max_uploads}),
+          SessionOptions{.secret = options.upload_secret,
+                         .node = cluster_ ? cluster_->node : std::string(),
+                         .max_open = options.max_uploads}),
       bodies_(options.manifest_cache) {}
 
 io::Task<Result<catalog::Snapshot>> Service::fresh_snapshot() {
   HANSA_CO_CHECK(co_await catalog_.barrier());
   co_return catalog_.snapshot();
+}
+
+io::Task<Result<Service::Fresh>> Service::fresh_or_stale() {
+  auto passed = co_await catalog_.barrier();
+  if (passed) {
+    HANSA_CO_TRY(auto view, catalog_.snapshot());
+    co_return Fresh{std::move(view), false};
+  }
+  const bool out_of_reach = passed.error().code == ErrorCode::unavailable || passed.error().code == ErrorCode::timeout;
+  if (!cluster_ || !out_of_reach || !catalog_.passed_within(max_staleness_)) co_return std::move(passed).error();
+  HANSA_CO_TRY(auto view, catalog_.snapshot());
+  ++stale_answers_;
+  co_return Fresh{std::move(view), true};
+}
+
+io::Task<Result<std::shared_ptr<blob::BlobReader>>> Service::open_blob(oci::Digest digest) {
+  if (cluster_) co_return co_await cluster_->copies.obtain(digest);
+  auto opened = co_await blobs_.open(digest);
+  if (opened || opened.error().code != ErrorCode::not_found) co_return opened;
+  log_.error("a blob's file is missing", {{"digest", digest.text()}});
+  co_return make_error(ErrorCode::unavailable, Subject::blob,
+                       "the bytes of " + digest.text() + " cannot be had now; push the blob again to heal it");
 }
 
 Error Service::missing(catalog::Snapshot& view, const oci::RepositoryName& repository, Error otherwise) {
@@ -62,7 +89,11 @@ io::Task<Error> Service::missing_now(oci::RepositoryName repository, Error other
 
 io::Task<Result<void>> Service::submit_with_receipt(oci::Digest digest, blob::Receipt receipt, ReceiptPlanner plan) {
   for (int attempt = 0; attempt < max_receipt_renewals; ++attempt) {
-    auto planner = plan(catalog::Receipt{.node = receipt.node, .disk = receipt.disk, .tick = receipt.tick});
+    std::vector<catalog::Receipt> receipts{{.node = receipt.node, .disk = receipt.disk, .tick = receipt.tick}};
+    if (cluster_) {
+      HANSA_CO_TRY(receipts, co_await cluster_->copies.confirm(digest, receipt));
+    }
+    auto planner = plan(receipts);
     auto submitted = co_await catalog_.submit(std::move(planner));
     if (submitted) co_return Result<void>{};
     if (submitted.error().code != ErrorCode::conflict) co_return submitted.error();
@@ -80,8 +111,8 @@ io::Task<Result<void>> Service::submit_with_receipt(oci::Digest digest, blob::Re
 
 io::Task<Result<void>> Service::link(oci::RepositoryName repository, oci::Digest digest, std::uint64_t size,
                                      blob::Receipt receipt) {
-  ReceiptPlanner plan = [repository, digest, size](const catalog::Receipt& fresh) -> catalog::Planner {
-    catalog::LinkUpload upload{.repository = repository, .digest = digest, .size = size, .receipts = {fresh}};
+  ReceiptPlanner plan = [repository, digest, size](const std::vector<catalog::Receipt>& fresh) -> catalog::Planner {
+    catalog::LinkUpload upload{.repository = repository, .digest = digest, .size = size, .receipts = fresh};
     return [upload = std::move(upload)](const catalog::Planning& planning) { return plan_link(planning, upload); };
   };
   co_return co_await submit_with_receipt(digest, std::move(receipt), std::move(plan));

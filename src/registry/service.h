@@ -2,20 +2,31 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/log.h"
 #include "blob/store.h"
 #include "catalog/catalog.h"
+#include "cluster/copies.h"
 #include "io/random.h"
 #include "registry/registry.h"
 
 namespace hansa::registry {
 
 struct RegistryOptions {
-  std::string upload_secret;                      // for the MACs of upload sessions; kept over restarts
-  std::size_t max_uploads = 1000;                 // open sessions
-  std::size_t manifest_cache = 16 * 1024 * 1024;  // bytes of manifest bodies kept in memory
+  std::string upload_secret;                           // for the MACs of upload sessions; kept over restarts
+  std::size_t max_uploads = 1000;                      // open sessions
+  std::size_t manifest_cache = 16 * 1024 * 1024;       // bytes of manifest bodies kept in memory
+  io::Duration max_staleness = std::chrono::hours(1);  // of a cluster's member: see Fresh in service_impl.h
+};
+
+// What makes a registry one of several. Everything outlives it.
+struct ClusterParts {
+  cluster::Copies& copies;
+  io::PeerNetwork& peers;
+  const cluster::Membership& members;
+  std::string node;  // this one's id
 };
 
 // A Registry with the two powers that the node's upkeep needs.
@@ -23,9 +34,13 @@ class RegistryService : public Registry {
  public:
   virtual io::Task<Result<std::size_t>> expire_uploads() = 0;
   virtual std::size_t open_uploads() const = 0;
+  virtual std::uint64_t stale_answers() const = 0;  // given since the start without the metadata store (P6)
+  // The verbs upload.* and manifest.find, for the other members.
+  virtual void serve(cluster::PeerDispatch& dispatch) = 0;
 };
 
 std::unique_ptr<RegistryService> make_registry(catalog::Catalog& catalog, blob::BlobStore& blobs, io::Random& random,
-                                               Logger& log, RegistryOptions options);
+                                               Logger& log, RegistryOptions options,
+                                               std::optional<ClusterParts> cluster = std::nullopt);
 
 }  // namespace hansa::registry

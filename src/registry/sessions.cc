@@ -23,10 +23,11 @@ std::string signed_text(const oci::RepositoryName& repository, std::string_view 
 
 }  // namespace
 
-// <random>-<algorithm>-<mac>: one path segment and a file name.
+// [<node>.]<random>-<algorithm>-<mac>: one path segment and a file name.
 std::string UploadSessions::make_id(const oci::RepositoryName& repository, std::string_view user,
                                     oci::Algorithm algorithm) {
-  const std::string start = random_.hex(random_bytes) + "-" + std::string(oci::to_string(algorithm));
+  const std::string owner = options_.node.empty() ? "" : options_.node + ".";
+  const std::string start = owner + random_.hex(random_bytes) + "-" + std::string(oci::to_string(algorithm));
   return start + "-" +
          pki::hmac_sha256_hex(options_.secret, signed_text(repository, user, start)).substr(0, mac_characters);
 }
@@ -44,6 +45,12 @@ std::optional<oci::Algorithm> UploadSessions::check_id(const oci::RepositoryName
   auto algorithm = oci::parse_algorithm(start.substr(middle + 1));
   if (!algorithm) return std::nullopt;
   return *algorithm;
+}
+
+std::string UploadSessions::foreign_owner(std::string_view id) const {
+  const auto dot = id.find('.');
+  if (options_.node.empty() || dot == std::string_view::npos || id.substr(0, dot) == options_.node) return {};
+  return std::string(id.substr(0, dot));
 }
 
 io::Task<Result<UploadSessions::Hold>> UploadSessions::begin(oci::RepositoryName repository, std::string user,

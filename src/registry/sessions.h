@@ -25,7 +25,8 @@
 namespace hansa::registry {
 
 struct SessionOptions {
-  std::string secret;                   // of the MACs; kept over restarts, or open sessions end with the process
+  std::string secret;  // of the MACs; kept over restarts, or open sessions end with the process; a cluster's is shared
+  std::string node;    // of a member of a cluster: stands in its ids, so that others pass requests on; no '-' in it
   std::size_t max_open = 1000;          // more are refused: too_many
   std::uint64_t idle_ticks = 10;        // a session that no request touched for so long is dropped
   std::size_t max_remembered = 10'000;  // finished ones, for repeated PUTs; the oldest go first
@@ -72,6 +73,9 @@ class UploadSessions {
   io::Task<Result<void>> discard(Session& session);
   // The session succeeded: remember it for a tick.
   void finished(Session& session);
+
+  // The node whose session this is; empty: this one's, or no id at all.
+  std::string foreign_owner(std::string_view id) const;
 
   // Drops what is idle, here and on the disk; returns how many.
   io::Task<Result<std::size_t>> expire();

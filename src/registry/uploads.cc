@@ -25,6 +25,11 @@ io::Task<Result<UploadStatus>> Service::begin_upload(auth::Access who, oci::Repo
 io::Task<Result<UploadStatus>> Service::upload_status(auth::Access who, oci::RepositoryName repository,
                                                       std::string session) {
   HANSA_CO_CHECK(require(who, auth::Action::create, repository));
+  if (const auto owner = sessions_.foreign_owner(session); !owner.empty()) {
+    Forward request("upload.status", who.identity(), repository, session);
+    HANSA_CO_TRY(const std::uint64_t received, co_await forward(owner, std::move(request)));
+    co_return UploadStatus{.session = session, .received = received};
+  }
   HANSA_CO_TRY(const auto held,
                co_await sessions_.acquire(std::move(repository), who.identity().user, std::move(session)));
   if (held->finished) {
@@ -61,6 +66,13 @@ io::Task<Result<UploadStatus>> Service::append_upload(auth::Access who, oci::Rep
                                                       std::string session, std::optional<ChunkRange> range,
                                                       io::ByteSource& body) {
   HANSA_CO_CHECK(require(who, auth::Action::create, repository));
+  if (const auto owner = sessions_.foreign_owner(session); !owner.empty()) {
+    Forward request("upload.append", who.identity(), repository, session);
+    request.range = range;
+    request.body = &body;
+    HANSA_CO_TRY(const std::uint64_t received, co_await forward(owner, std::move(request)));
+    co_return UploadStatus{.session = session, .received = received};
+  }
   HANSA_CO_TRY(const auto held,
                co_await sessions_.acquire(std::move(repository), who.identity().user, std::move(session)));
   if (!held->staged) {
@@ -74,6 +86,14 @@ io::Task<Result<void>> Service::finish_upload(auth::Access who, oci::RepositoryN
                                               std::optional<ChunkRange> range, io::ByteSource& body,
                                               oci::Digest digest) {
   HANSA_CO_CHECK(require(who, auth::Action::create, repository));
+  if (const auto owner = sessions_.foreign_owner(session); !owner.empty()) {
+    Forward request("upload.finish", who.identity(), repository, session);
+    request.range = range;
+    request.digest = digest;
+    request.body = &body;
+    HANSA_CO_CHECK(co_await forward(owner, std::move(request)));
+    co_return Result<void>{};
+  }
   HANSA_CO_TRY(const auto held, co_await sessions_.acquire(repository, who.identity().user, std::move(session)));
   if (held->stored) {
     // Its bytes are stored already: a repeated PUT after a cut answer (H12).
@@ -125,6 +145,11 @@ io::Task<Result<void>> Service::complete(UploadSessions::Session& session, oci::
 
 io::Task<Result<void>> Service::cancel_upload(auth::Access who, oci::RepositoryName repository, std::string session) {
   HANSA_CO_CHECK(require(who, auth::Action::create, repository));
+  if (const auto owner = sessions_.foreign_owner(session); !owner.empty()) {
+    Forward request("upload.cancel", who.identity(), repository, session);
+    HANSA_CO_CHECK(co_await forward(owner, std::move(request)));
+    co_return Result<void>{};
+  }
   HANSA_CO_TRY(const auto held,
                co_await sessions_.acquire(std::move(repository), who.identity().user, std::move(session)));
   if (held->finished) {

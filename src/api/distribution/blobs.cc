@@ -24,6 +24,7 @@ http::Response blob_response(const registry::BlobHead& head) {
   response.headers.add(std::string(digest_header), head.digest.text());
   response.headers.add("ETag", entity_tag(head.digest));
   response.headers.add("Accept-Ranges", "bytes");
+  mark_stale(response, head.stale);
   return response;
 }
 

@@ -106,4 +106,9 @@ http::Response json_response(std::string body) {
   return response;
 }
 
+void mark_stale(http::Response& response, bool stale) {
+  if (!stale) return;
+  response.headers.add("Warning", "110 hansa \"the metadata store is out of reach; this answer may be out of date\"");
+}
+
 }  // namespace hansa::api::distribution

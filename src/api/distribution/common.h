@@ -42,4 +42,7 @@ void add_next_link(http::Response& response, std::string_view path, std::size_t 
 
 http::Response json_response(std::string body);
 
+// Marks an answer that this node's view gave without the metadata store (P6). RFC 7234, 5.5: 110 is "stale".
+void mark_stale(http::Response& response, bool stale);
+
 }  // namespace hansa::api::distribution

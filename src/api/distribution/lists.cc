@@ -33,6 +33,7 @@ io::Task<Result<registry::NameList>> collect(Wanted wanted, Fetch fetch) {
     HANSA_CO_TRY(registry::NameList part, co_await fetch(std::move(page)));
     std::ranges::move(part.names, std::back_inserter(all.names));
     all.more = part.more;
+    all.stale = all.stale || part.stale;
     if (!part.more || part.names.empty() || all.names.size() >= wanted.limit) co_return all;
   }
 }
@@ -41,6 +42,7 @@ http::Response names_response(const nlohmann::json& body, const std::string& pat
                               const registry::NameList& list) {
   auto response = json_response(dump(body));
   if (list.more && !list.names.empty()) add_next_link(response, path, wanted.limit, list.names.back());
+  mark_stale(response, list.stale);
   return response;
 }
 
@@ -103,6 +105,7 @@ Answer list_referrers(Call& call) {
   auto response = json_response(dump(body));
   response.headers.set("Content-Type", std::string(oci::media_type::image_index));
   if (filtered) response.headers.add("OCI-Filters-Applied", "artifactType");
+  mark_stale(response, list.stale);
   if (list.more && !list.referrers.empty()) {
     const std::string path = "/v2/" + call.repository.text() + "/referrers/" + subject.text();
     add_next_link(response, path, count, list.referrers.back().descriptor.digest.text(), rest);

@@ -22,6 +22,7 @@ http::Response manifest_response(const registry::ManifestHead& head) {
   response.headers.add("Content-Type", head.media_type);
   response.headers.add(std::string(digest_header), head.digest.text());
   response.headers.add("ETag", entity_tag(head.digest));
+  mark_stale(response, head.stale);
   return response;
 }
 
