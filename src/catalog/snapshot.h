@@ -124,6 +124,9 @@ class Snapshot {
 
   Revision revision() const { return read_->revision(); }
   Result<std::unique_ptr<meta::KeyValue>> get(std::string_view key) { return read_->get(key); }
+  Result<std::vector<meta::KeyValue>> range(std::string_view prefix, std::string_view after, std::size_t limit) {
+    return read_->range(prefix, after, limit);
+  }
   Result<Revision> mod_of(std::string_view key);  // 0: absent
 
   // Records.

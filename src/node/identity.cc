@@ -75,6 +75,15 @@ Result<void> write_identity(io::Disk& disk, const std::string& root, const Ident
   return disk.sync_directory(root);
 }
 
+Result<Identity> prepare_identity(io::Disk& disk, io::Random& random, const std::string& root) {
+  HANSA_CHECK(disk.make_directories(root));
+  HANSA_TRY(auto known, read_identity(disk, root));
+  if (known) return *std::move(known);
+  const Identity made = make_identity(random);
+  HANSA_CHECK(write_identity(disk, root, made));
+  return made;
+}
+
 bool is_same_disk(const Identity& identity, const catalog::NodeRecord& record) {
   return record.disk == identity.disk && (record.boot == identity.boot || record.boot == identity.next);
 }

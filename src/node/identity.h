@@ -34,6 +34,9 @@ Result<std::optional<Identity>> read_identity(io::Disk& disk, const std::string&
 // Durable on return.
 Result<void> write_identity(io::Disk& disk, const std::string& root, const Identity& identity);
 
+// The identity of `root`, made and stored if there is none: for what must know the node's id before the node starts.
+Result<Identity> prepare_identity(io::Disk& disk, io::Random& random, const std::string& root);
+
 // Whether the catalogue knows this disk as the one that its last start used; else it is empty, cloned or restored.
 bool is_same_disk(const Identity& identity, const catalog::NodeRecord& record);
 

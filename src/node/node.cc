@@ -1,12 +1,14 @@
 #include "node/node.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "blob/disk/disk_store.h"
 #include "catalog/catalog.h"
 #include "io/scope.h"
 #include "io/wait.h"
 #include "meta/sqlite/store.h"
+#include "node/cluster_side.h"
 #include "node/identity.h"
 #include "registry/service.h"
 #include "upkeep/upkeep.h"
@@ -29,10 +31,15 @@ class RealNode final : public Node {
     return upkeep_->scrub(std::move(progress), 0);
   }
   io::Task<Result<void>> collect() override { return upkeep_->collect(); }
+  io::Task<Result<std::string>> cluster_status() override;
+  io::Task<Result<std::string>> cluster_operation(std::string verb, std::string id) override;
 
  private:
   Result<void> open_root();
   Result<void> open_metadata();
+  Result<void> open_shared();
+  io::Task<Result<void>> await_metadata();
+  meta::MetadataStore& store() { return single_ ? static_cast<meta::MetadataStore&>(*single_) : *shared_; }
   Result<void> recognise();
   io::Task<Result<void>> store_identity(std::int64_t measured_ms);
   io::Task<Result<void>> take_part();
@@ -49,9 +56,11 @@ class RealNode final : public Node {
   Identity identity_;
   bool has_identity_ = false;  // read from the disk, not made now
   catalog::View view_;
-  std::unique_ptr<meta::sqlite::Store> store_;
+  std::unique_ptr<meta::sqlite::Store> single_;  // of a single node
+  std::unique_ptr<meta::etcd::Store> shared_;    // of a member of a cluster
   std::unique_ptr<catalog::Catalog> catalog_;
-  std::unique_ptr<meta::Lease> alive_;
+  std::unique_ptr<meta::Lease> alive_;  // of a single node
+  std::unique_ptr<ClusterSide> side_;   // of a member of a cluster
   std::atomic<std::uint64_t> corrupt_ = 0;
   std::unique_ptr<blob::disk::DiskBlobStore> blobs_;
   std::unique_ptr<registry::RegistryService> registry_;
@@ -71,12 +80,38 @@ Result<void> RealNode::open_root() {
 }
 
 Result<void> RealNode::open_metadata() {
+  if (options_.cluster) return open_shared();
   meta::sqlite::StoreOptions options;
   options.database.path = options_.root + "/hansa.db";
   options.own_thread = options_.own_metadata_thread;
-  HANSA_TRY(store_, meta::sqlite::Store::open(ports_.disk, ports_.clock, ports_.log, std::move(options), {&view_}));
-  HANSA_TRY(catalog_, catalog::Catalog::open(*store_, view_, ports_.clock, ports_.random, ports_.log));
+  HANSA_TRY(single_, meta::sqlite::Store::open(ports_.disk, ports_.clock, ports_.log, std::move(options), {&view_}));
+  HANSA_TRY(catalog_, catalog::Catalog::open(*single_, view_, ports_.clock, ports_.random, ports_.log));
   return {};
+}
+
+// The view is open after it; follow() of the catalogue begins once the store is ready.
+Result<void> RealNode::open_shared() {
+  const ClusterOptions& cluster = *options_.cluster;
+  HANSA_ASSERT(ports_.peers != nullptr && ports_.channels, "a member of a cluster has peers and a way to etcd");
+  meta::etcd::StoreOptions options;
+  options.endpoints = cluster.endpoints;
+  options.prefix = cluster.prefix;
+  options.quota_bytes = cluster.quota;
+  options.view.path = options_.root + "/view.db";
+  options.own_thread = options_.own_metadata_thread;
+  options.members = [this] { return side_ ? side_->member_count() : 1; };
+  HANSA_TRY(shared_, meta::etcd::Store::open(ports_.disk, ports_.clock, ports_.random, ports_.log, ports_.executor,
+                                             ports_.channels, std::move(options), {&view_}));
+  return {};
+}
+
+io::Task<Result<void>> RealNode::await_metadata() {
+  if (!shared_) co_return Result<void>{};
+  HANSA_CO_CHECK(co_await shared_->ready());
+  catalog::Catalog::Read read = [store = shared_.get()] { return store->read(); };
+  HANSA_CO_TRY(catalog_,
+               catalog::Catalog::open(*shared_, std::move(read), view_, ports_.clock, ports_.random, ports_.log));
+  co_return Result<void>{};
 }
 
 catalog::NodeRecord RealNode::self() const {
@@ -84,6 +119,7 @@ catalog::NodeRecord RealNode::self() const {
   record.disk = identity_.disk;
   record.boot = identity_.next;
   record.version = software_version;
+  if (options_.cluster) record.addresses = {.client = options_.cluster->url, .peer = options_.cluster->peer};
   return record;
 }
 
@@ -101,6 +137,12 @@ upkeep::Options RealNode::upkeep_options() const {
 Result<void> RealNode::recognise() {
   HANSA_TRY(auto view, catalog_->snapshot());
   HANSA_TRY(const auto layout, view.layout());
+  if (!layout && !identity_.boot.empty() && shared_) {
+    return make_error(ErrorCode::corrupt, Subject::file,
+                      "the metadata store below " + options_.cluster->prefix +
+                          " is empty, but disk.json says that this folder was in use. Restore the metadata "
+                          "(hansa cluster restore), or name the right endpoints and prefix; or move the folder away");
+  }
   if (!layout && !identity_.boot.empty()) {
     // Founding anew would leave every blob without a name, and collection would remove them all.
     return make_error(ErrorCode::corrupt, Subject::file,
@@ -108,7 +150,7 @@ Result<void> RealNode::recognise() {
                           "/hansa.db is missing or empty, but disk.json says that this folder was in use. "
                           "Restore hansa.db from a backup; or, to begin with an empty registry, move the folder away");
   }
-  if (layout && !has_identity_) {
+  if (layout && !has_identity_ && !shared_) {
     if (layout->record.members.size() != 1) {
       return make_error(ErrorCode::corrupt, Subject::file,
                         options_.root + "/disk.json is missing, and it alone says which member this is; restore it");
@@ -151,7 +193,14 @@ io::Task<Result<void>> RealNode::submit_start() {
   };
   auto founded = co_await catalog_->submit(std::move(found));
   if (!founded && founded.error().code != ErrorCode::exists) co_return founded.error();
-  HANSA_CO_TRY(alive_, co_await store_->lease(alive_ttl));
+  if (shared_) {
+    HANSA_CO_TRY(
+        side_,
+        ClusterSide::open(
+            {.ports = ports_, .options = options_, .store = *shared_, .catalog = *catalog_, .identity = identity_}));
+    co_return co_await side_->take_part(self());
+  }
+  HANSA_CO_TRY(alive_, co_await store().lease(alive_ttl));
   catalog::Planner start = [id = identity_.node, record = self(),
                             lease = alive_->id()](const catalog::Planning& planning) {
     return plan_node_start(planning, id, record, lease);
@@ -172,22 +221,32 @@ Result<void> RealNode::open_blobs() {
   HANSA_TRY(blobs_,
             blob::disk::DiskBlobStore::open(ports_.disk, ports_.clock, ports_.random, ports_.log, std::move(options)));
   registry::RegistryOptions registry_options;
-  registry_options.upload_secret = identity_.secret;
+  registry_options.upload_secret = options_.cluster ? options_.cluster->secret : identity_.secret;
   registry_options.max_uploads = options_.max_uploads;
-  registry_ = registry::make_registry(*catalog_, *blobs_, ports_.random, ports_.log, std::move(registry_options));
+  std::optional<registry::ClusterParts> cluster;
+  if (side_) {
+    side_->join_blobs(*blobs_);
+    registry_options.max_staleness = options_.cluster->max_staleness;
+    cluster.emplace(side_->parts_of_registry());
+  }
+  registry_ = registry::make_registry(*catalog_, *blobs_, ports_.random, ports_.log, std::move(registry_options),
+                                      std::move(cluster));
+  if (side_) side_->serve(*registry_);
   return {};
 }
 
 void RealNode::start_upkeep() {
-  upkeep::Ports ports{.store = *store_,
+  upkeep::Ports ports{.store = store(),
                       .catalog = *catalog_,
                       .blobs = *blobs_,
                       .maintenance = *blobs_,
                       .clock = ports_.clock,
                       .log = ports_.log,
-                      .expire_uploads = [registry = registry_.get()] { return registry->expire_uploads(); }};
+                      .expire_uploads = [registry = registry_.get()] { return registry->expire_uploads(); },
+                      .may_sweep = [store = shared_.get()] { return store == nullptr || store->health().alarm.empty(); }};
   upkeep_ = std::make_unique<upkeep::Upkeep>(std::move(ports), upkeep_options());
   upkeep_->run(scope_);
+  if (side_) side_->run(scope_);
 }
 
 io::Task<void> check_everything(upkeep::Upkeep& upkeep, Logger& log) {
@@ -203,6 +262,7 @@ io::Task<Result<void>> RealNode::open() {
     return open_metadata();
   };
   HANSA_CO_CHECK(co_await io::blocking(io::Pool::metadata, std::move(open_files)));
+  HANSA_CO_CHECK(co_await await_metadata());
   HANSA_CO_CHECK(co_await take_part());
   auto open_stores = [this] { return open_blobs(); };
   HANSA_CO_CHECK(co_await io::blocking(io::Pool::metadata, std::move(open_stores)));
@@ -214,6 +274,7 @@ io::Task<Result<void>> RealNode::open() {
 
 io::Task<void> RealNode::stop() {
   ready_ = false;
+  if (side_) side_->end();
   co_await scope_.close();
   if (upkeep_) {
     const auto measured = std::chrono::duration_cast<std::chrono::milliseconds>(upkeep_->measured());
@@ -225,13 +286,38 @@ io::Task<void> RealNode::stop() {
     upkeep_.reset();
     alive_.reset();
     registry_.reset();
+    side_.reset();
     blobs_.reset();
     catalog_.reset();
-    if (store_) store_->close();
-    store_.reset();
-    lock_.reset();
+    if (single_) single_->close();
+    single_.reset();
   };
   co_await io::blocking(io::Pool::metadata, std::move(close));
+  if (shared_) co_await shared_->close();
+  shared_.reset();
+  lock_.reset();
+}
+
+io::Task<Result<std::string>> RealNode::cluster_status() {
+  if (side_) co_return co_await side_->status();
+  const auto state = status();
+  nlohmann::json self = {{"id", identity_.node},
+                         {"role", "store"},
+                         {"state", "active"},
+                         {"alive", true},
+                         {"in_layout", true},
+                         {"version", software_version},
+                         {"uploads", state.uploads},
+                         {"disk_total", state.disk_total},
+                         {"disk_available", state.disk_available}};
+  nlohmann::json out = {{"cluster", ""}, {"self", identity_.node}, {"members", nlohmann::json::array({self})}};
+  co_return out.dump();
+}
+
+io::Task<Result<std::string>> RealNode::cluster_operation(std::string verb, std::string id) {
+  if (side_) co_return co_await side_->operation(std::move(verb), std::move(id));
+  co_return make_error(ErrorCode::unsupported, Subject::request,
+                       "this node is in no cluster; hansa cluster init makes it the first member of one");
 }
 
 Status RealNode::status() {
@@ -241,6 +327,8 @@ Status RealNode::status() {
   status.uploads = registry_->open_uploads();
   status.swept_blobs = upkeep_->swept_blobs();
   status.corrupt_blobs = corrupt_;
+  if (shared_) status.metadata = shared_->health();
+  if (side_) status.view_differences = side_->view_differences();
   if (auto view = catalog_->snapshot()) {
     if (auto totals = view->totals()) {
       status.repositories = totals->repositories;

@@ -8,7 +8,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/log.h"
 #include "base/result.h"
@@ -16,8 +18,10 @@
 #include "io/clock.h"
 #include "io/disk.h"
 #include "io/executor.h"
+#include "io/peer_network.h"
 #include "io/random.h"
 #include "io/task.h"
+#include "meta/etcd/store.h"
 #include "registry/registry.h"
 
 namespace hansa::node {
@@ -29,6 +33,20 @@ struct Ports {
   io::Random& random;
   io::Executor& executor;
   Logger& log;
+  // Of a member of a cluster only.
+  io::PeerNetwork* peers = nullptr;
+  meta::etcd::ChannelFactory channels = nullptr;
+};
+
+// What makes a node a member of a cluster: its metadata is in etcd, its view in <root>/view.db.
+struct ClusterOptions {
+  std::vector<meta::etcd::ChannelSettings> endpoints;
+  std::string prefix = "hansa/";
+  std::uint64_t quota = 2 * GiB;  // of etcd, bytes
+  std::string url;                // where clients reach this node
+  std::string peer;               // where members reach it, host:port
+  std::string secret;             // the same on all members: signs upload sessions
+  io::Duration max_staleness = std::chrono::hours(1);
 };
 
 struct Options {
@@ -40,6 +58,7 @@ struct Options {
   io::Duration scrub_interval{};    // 0: no periodic scrub
   std::size_t max_uploads = 1000;   // open sessions
   bool own_metadata_thread = true;  // false in the simulator
+  std::optional<ClusterOptions> cluster;
 };
 
 struct Status {
@@ -49,14 +68,17 @@ struct Status {
   std::uint64_t manifests = 0;
   std::uint64_t swept_blobs = 0;  // since the start
   std::uint64_t corrupt_blobs = 0;
-  std::uint64_t disk_total = 0;      // bytes
-  std::uint64_t disk_available = 0;  // bytes
+  std::uint64_t disk_total = 0;                     // bytes
+  std::uint64_t disk_available = 0;                 // bytes
+  std::optional<meta::etcd::StoreHealth> metadata;  // of a member of a cluster
+  std::uint64_t view_differences = 0;               // found between views since the start
 };
 
 class Node {
  public:
   virtual ~Node() = default;
-  // Locks the root (conflict if another process has it), opens the stores, repairs what a crash left, starts upkeep.
+  // Locks the root (conflict if another process has it), opens the stores, repairs what a crash left, starts upkeep. A
+  // member of a cluster waits for the metadata store as long as it takes; cancel the task to give up.
   static io::Task<Result<std::unique_ptr<Node>>> start(Ports ports, Options options);
   // Ends upkeep, closes the stores. No call of the registry may be under way.
   virtual io::Task<void> stop() = 0;
@@ -65,6 +87,10 @@ class Node {
   virtual Status status() = 0;
   // Checks every blob's bytes; `progress` after each blob. One at a time: conflict if one is running.
   virtual io::Task<Result<blob::ScrubReport>> scrub(std::function<void(const blob::ScrubReport&)> progress) = 0;
+  // The members as JSON (cluster/status.h); a single node is its only member.
+  virtual io::Task<Result<std::string>> cluster_status() = 0;
+  // "drain ID", "forget ID", "may-stop [ID]", "clear-alarm": a sentence for the operator.
+  virtual io::Task<Result<std::string>> cluster_operation(std::string verb, std::string id) = 0;
   // One collection cycle now, in addition to the periodic ones.
   virtual io::Task<Result<void>> collect() = 0;
 };

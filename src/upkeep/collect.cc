@@ -30,7 +30,13 @@ io::Task<Result<void>> Upkeep::collect() {
   const Turn turn(collecting_);
   if (!turn.mine()) co_return make_error(ErrorCode::conflict, "a collection is under way; wait for its end");
   HANSA_CO_CHECK(co_await load_references());
-  HANSA_CO_CHECK(co_await sweep_repositories());
+  // One node at a time sweeps records; every node sweeps its own bytes.
+  HANSA_CO_TRY(const auto leader, co_await collector_.hold());
+  if (leader) HANSA_CO_CHECK(co_await sweep_repositories());
+  if (ports_.may_sweep && !ports_.may_sweep()) {
+    ports_.log.warn("no bytes are removed while the metadata store's alarm stands");
+    co_return Result<void>{};
+  }
   co_return co_await sweep_bytes();
 }
 

@@ -43,6 +43,8 @@ struct Ports {
   io::Clock& clock;
   Logger& log;
   std::function<io::Task<Result<std::size_t>>()> expire_uploads;
+  // Whether bytes that no record names may go now: not while the metadata store's own past is in doubt. Null: always.
+  std::function<bool()> may_sweep = nullptr;
 };
 
 io::Duration tick_length(const Options& options);

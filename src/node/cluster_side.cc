@@ -1,0 +1,136 @@
+#include "node/cluster_side.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+namespace hansa::node {
+
+Result<std::unique_ptr<ClusterSide>> ClusterSide::open(Parts parts) {
+  std::unique_ptr<ClusterSide> side(new ClusterSide(parts));
+  HANSA_TRY(side->members_, cluster::Members::open(parts.store, parts.catalog, io::NodeId(parts.identity.node)));
+  cluster::MemberDriver::Load load = [raw = side.get()] { return raw->load(); };
+  cluster::MemberDriver::Lead lead = [raw = side.get()] { return raw->layout_task_.hold(); };
+  side->driver_ = std::make_unique<cluster::MemberDriver>(parts.store, parts.catalog, parts.ports.log,
+                                                          parts.identity.node, std::move(load), std::move(lead));
+  return side;
+}
+
+io::Task<Result<void>> ClusterSide::take_part(catalog::NodeRecord record) {
+  boot_ = record.boot;
+  co_return co_await driver_->start(std::move(record));
+}
+
+void ClusterSide::join_blobs(blob::BlobStore& blobs) {
+  copies_ =
+      std::make_unique<cluster::Copies>(*p_.ports.peers, *members_, blobs, p_.catalog, p_.ports.random, p_.ports.log);
+  exchange_ = std::make_unique<ViewExchange>(p_.ports.disk, p_.ports.random, p_.ports.log, *p_.ports.peers, *members_,
+                                             p_.store, p_.options.root);
+  cluster::Holder::Ports ports{.store = p_.store,
+                               .catalog = p_.catalog,
+                               .blobs = blobs,
+                               .clock = p_.ports.clock,
+                               .log = p_.ports.log,
+                               .node = p_.identity.node,
+                               .disk = p_.identity.disk,
+                               .boot = boot_,
+                               .fetch = [copies = copies_.get()](oci::Digest digest) -> io::Task<Result<void>> {
+                                 HANSA_CO_CHECK(co_await copies->obtain(std::move(digest)));
+                                 co_return Result<void>{};
+                               }};
+  holder_ = std::make_unique<cluster::Holder>(std::move(ports));
+}
+
+registry::ClusterParts ClusterSide::parts_of_registry() {
+  return {.copies = *copies_, .peers = *p_.ports.peers, .members = *members_, .node = p_.identity.node};
+}
+
+void ClusterSide::serve(registry::RegistryService& registry) {
+  registry_ = &registry;
+  auto dispatch = std::make_shared<cluster::PeerDispatch>();
+  copies_->serve(*dispatch);
+  exchange_->serve(*dispatch);
+  registry.serve(*dispatch);
+  p_.ports.peers->serve([dispatch](io::NodeId from, io::PeerRequest request) {
+    return dispatch->handle(std::move(from), std::move(request));
+  });
+}
+
+void ClusterSide::run(io::TaskScope& scope) {
+  driver_->run(scope);
+  holder_->run(scope);
+  scope.spawn("compare views", exchange_->compare_loop());
+}
+
+void ClusterSide::end() {
+  if (registry_ != nullptr) {
+    p_.ports.peers->serve([](io::NodeId, io::PeerRequest) -> io::Task<Result<io::PeerResponse>> {
+      co_return make_error(ErrorCode::unavailable, "this member is stopping");
+    });
+  }
+  driver_->end();
+}
+
+catalog::AliveRecord ClusterSide::load() {
+  catalog::AliveRecord record;
+  if (registry_ != nullptr) record.uploads = registry_->open_uploads();
+  if (const auto space = p_.ports.disk.space(p_.options.root)) {
+    record.disk_total = space->total;
+    record.disk_available = space->available;
+  }
+  record.applied = p_.store.health().applied;
+  member_count_ = std::max<std::size_t>(members_->members().size(), 1);
+  return record;
+}
+
+// ---- for the operator -------------------------------------------------------------------------------------------
+
+io::Task<Result<std::string>> ClusterSide::status() {
+  const auto health = p_.store.health();
+  nlohmann::json out = {{"cluster", p_.identity.cluster}, {"self", p_.identity.node}};
+  out["members"] = nlohmann::json::array();
+  for (const auto& member : members_->members()) {
+    out["members"].push_back({{"id", member.id.value()},
+                              {"url", member.record.addresses.client},
+                              {"peer", member.record.addresses.peer},
+                              {"role", member.record.role},
+                              {"state", member.record.state},
+                              {"version", member.record.version},
+                              {"alive", member.alive},
+                              {"in_layout", member.in_layout},
+                              {"uploads", member.load.uploads},
+                              {"disk_total", member.load.disk_total},
+                              {"disk_available", member.load.disk_available},
+                              {"applied", member.load.applied}});
+  }
+  out["metadata"] = {{"reachable", health.reachable}, {"version", health.version},          {"applied", health.applied},
+                     {"target", health.target},       {"loading", health.loading},          {"alarm", health.alarm},
+                     {"db_size", health.db_size},     {"out_of_space", health.out_of_space}};
+  co_return out.dump();
+}
+
+io::Task<Result<std::string>> ClusterSide::drain(std::string id) {
+  catalog::Planner plan = [id](const catalog::Planning& planning) { return plan_drain(planning, id); };
+  HANSA_CO_CHECK(co_await p_.catalog.submit(std::move(plan)));
+  co_return "the member " + id + " drains: it takes no new content, and is gone once the others hold what it holds";
+}
+
+io::Task<Result<std::string>> ClusterSide::forget(std::string id) {
+  catalog::Planner plan = [id](const catalog::Planning& planning) { return plan_forget(planning, id); };
+  HANSA_CO_CHECK(co_await p_.catalog.submit(std::move(plan)));
+  co_return "the member " + id + " is forgotten; should it come back, it takes part anew";
+}
+
+io::Task<Result<std::string>> ClusterSide::operation(std::string verb, std::string id) {
+  if (verb == "clear-alarm") {
+    p_.store.clear_alarm();
+    co_return std::string("the alarm is cleared on this node");
+  }
+  if (verb != "drain" && verb != "forget") {
+    co_return make_error(ErrorCode::unsupported, Subject::request, "there is no operation \"" + verb + "\"");
+  }
+  if (id.empty()) co_return make_error(ErrorCode::invalid, Subject::request, "name the member: " + verb + " ID");
+  if (verb == "drain") co_return co_await drain(std::move(id));
+  co_return co_await forget(std::move(id));
+}
+
+}  // namespace hansa::node

@@ -1,0 +1,71 @@
+// ClusterSide: what makes a node a member: who the others are, this node's sign of life and mark, copies of blobs on
+// other members, the verbs that it serves to them, and the care for its view. Owned by the node, in whose order of start
+// and stop it takes part:
+//
+//   open() -> take_part() -> join_blobs() -> serve() -> run() ... end()
+//
+// Thread rule: the node's executor; status() and operation() from any executor.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "cluster/copies.h"
+#include "cluster/holder.h"
+#include "cluster/member_driver.h"
+#include "cluster/members.h"
+#include "node/identity.h"
+#include "node/node.h"
+#include "node/view_exchange.h"
+#include "registry/service.h"
+#include "upkeep/task_leader.h"
+
+namespace hansa::node {
+
+class ClusterSide {
+ public:
+  // All outlive it.
+  struct Parts {
+    Ports& ports;
+    const Options& options;
+    meta::etcd::Store& store;
+    catalog::Catalog& catalog;
+    const Identity& identity;
+  };
+  static Result<std::unique_ptr<ClusterSide>> open(Parts parts);
+
+  // Registers this start as node/<id> (see MemberDriver::start).
+  io::Task<Result<void>> take_part(catalog::NodeRecord record);
+  void join_blobs(blob::BlobStore& blobs);
+  registry::ClusterParts parts_of_registry();
+  void serve(registry::RegistryService& registry);
+  void run(io::TaskScope& scope);
+  // Nothing is answered to peers any more; the sign of life ends.
+  void end();
+
+  std::size_t member_count() const { return member_count_; }
+  std::uint64_t view_differences() const { return exchange_ ? exchange_->differences() : 0; }
+  bool displaced() const { return driver_->displaced(); }
+  io::Task<Result<std::string>> status();
+  io::Task<Result<std::string>> operation(std::string verb, std::string id);
+
+ private:
+  explicit ClusterSide(Parts parts) : p_(parts), layout_task_(parts.store, parts.catalog, "layout") {}
+  catalog::AliveRecord load();
+  io::Task<Result<std::string>> drain(std::string id);
+  io::Task<Result<std::string>> forget(std::string id);
+
+  Parts p_;
+  upkeep::TaskLeader layout_task_;
+  std::unique_ptr<cluster::Members> members_;
+  std::unique_ptr<cluster::MemberDriver> driver_;
+  std::unique_ptr<cluster::Copies> copies_;
+  std::unique_ptr<cluster::Holder> holder_;
+  std::unique_ptr<ViewExchange> exchange_;
+  registry::RegistryService* registry_ = nullptr;
+  std::string boot_;
+  std::atomic<std::size_t> member_count_ = 1;
+};
+
+}  // namespace hansa::node

@@ -1,0 +1,64 @@
+// What members do with each other's views (DESIGN.md 5.2, traps T11 and T13): a member whose view is too old to follow
+// copies a peer's file, and all compare hash sums each minute, since a view that went wrong silently would answer
+// wrongly for ever. Whoever differs from a peer at the same version of `head` loads its view anew from the truth.
+//
+// Verbs served: view.copy, view.sums (cluster/peer_dispatch.h). Everything given outlives it. Loops run in the node's
+// scope; nothing here is on a request's path.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "base/log.h"
+#include "cluster/membership.h"
+#include "cluster/peer_dispatch.h"
+#include "io/disk.h"
+#include "io/random.h"
+#include "meta/etcd/store.h"
+
+namespace hansa::node {
+
+inline constexpr io::Duration compare_views_every = std::chrono::minutes(1);
+inline constexpr io::Duration view_copy_deadline = std::chrono::minutes(30);
+inline constexpr io::Duration view_sums_deadline = std::chrono::seconds(30);
+inline constexpr std::size_t max_view_copies = 2;  // served at the same time; more are too_many
+
+class ViewExchange {
+ public:
+  ViewExchange(io::Disk& disk, io::Random& random, Logger& log, io::PeerNetwork& peers,
+               const cluster::Membership& members, meta::etcd::Store& store, std::string folder);
+
+  void serve(cluster::PeerDispatch& dispatch);
+  // Compares with the peers for as long as the task lives.
+  io::Task<void> compare_loop();
+  // Differences found since the start.
+  std::uint64_t differences() const { return differences_; }
+
+  // A copy of some live peer's view: the path of a file in `folder`, owned by the caller. unavailable: nobody has one.
+  static io::Task<Result<std::string>> fetch_view(io::Disk* disk, io::PeerNetwork* peers, std::vector<io::NodeId> from,
+                                                  std::string folder);
+
+ private:
+  io::Task<Result<io::PeerResponse>> answer_copy();
+  io::Task<Result<io::PeerResponse>> answer_sums();
+  io::Task<void> compare_with(io::NodeId peer);
+
+  io::Disk& disk_;
+  io::Random& random_;
+  Logger& log_;
+  io::PeerNetwork& peers_;
+  const cluster::Membership& members_;
+  meta::etcd::Store& store_;
+  std::string folder_;
+  std::atomic<std::size_t> copies_ = 0;
+  std::atomic<std::uint64_t> differences_ = 0;
+};
+
+// The sums as a peer sends them, and back. corrupt: not understood.
+std::string encode_sums(const meta::etcd::ViewSums& sums);
+Result<meta::etcd::ViewSums> decode_sums(std::string_view text);
+// Prefixes in which two views differ; empty also when they stand at different versions and cannot be compared.
+std::vector<std::string> differing(const meta::etcd::ViewSums& mine, const meta::etcd::ViewSums& theirs);
+
+}  // namespace hansa::node

@@ -1,0 +1,365 @@
+#include "voters/keeper.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "io/wait.h"
+
+namespace hansa::voters {
+namespace {
+
+constexpr io::Duration call_deadline = std::chrono::seconds(2);
+constexpr io::Duration change_deadline = std::chrono::seconds(5);
+constexpr io::Duration restart_pause = std::chrono::seconds(2);  // between starts of an etcd that ends
+constexpr io::Duration snapshot_deadline = std::chrono::minutes(10);
+
+std::string hex(std::uint64_t id) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string out;
+  for (; id != 0; id /= 16) out.insert(out.begin(), digits[id % 16]);
+  return out;
+}
+
+}  // namespace
+
+ManagedEtcd::ManagedEtcd(Ports ports, KeeperOptions options)
+    : p_(std::move(ports)), options_(std::move(options)), process_(p_.disk, p_.clock, options_.etcd) {
+  known_ = options_.endpoints;
+}
+
+// ---- this machine's voter ---------------------------------------------------------------------------------------
+
+Result<bool> ManagedEtcd::owns_data() {
+  HANSA_TRY(const auto marker, read_marker(p_.disk, options_.etcd.data_dir));
+  HANSA_TRY(const bool data, process_.has_data());
+  return data && marker && marker->disk == options_.disk && marker->cluster == options_.cluster;
+}
+
+Result<void> ManagedEtcd::open() {
+  if (const auto pid = process_.running()) {
+    HANSA_TRY(const bool ours, owns_data());
+    if (ours) {
+      p_.log.info("etcd runs already", {{"pid", *pid}});
+      return {};
+    }
+    // Its folder was taken from under it: what it still answers is nobody's word.
+    p_.log.error("etcd runs on data that is not its own any more; it is stopped", {{"pid", *pid}});
+    return process_.stop(std::chrono::seconds(5));
+  }
+  HANSA_TRY(const bool ours, owns_data());
+  if (!ours) return {};
+  HANSA_TRY(const io::Duration probe, process_.probe_disk());
+  if (probe > slow_disk) {
+    p_.log.warn(
+        "the disk of etcd is slow: a small write took long; give cluster.metadata.managed.dataDir a disk of its own",
+        {{"microseconds", std::chrono::duration_cast<std::chrono::microseconds>(probe).count()}});
+  }
+  return process_.start(EtcdStart::again, {});
+}
+
+meta::etcd::ChannelSettings ManagedEtcd::settings_of(const std::string& url) const {
+  meta::etcd::ChannelSettings settings;
+  settings.endpoint = url;
+  settings.tls =
+      meta::etcd::ClientTls{.ca = options_.etcd.ca, .certificate = options_.etcd.certificate, .key = options_.etcd.key};
+  return settings;
+}
+
+std::vector<std::string> ManagedEtcd::known() const {
+  const std::lock_guard guard(mutex_);
+  return known_;
+}
+
+std::vector<meta::etcd::ChannelSettings> ManagedEtcd::endpoints() const {
+  auto urls = known();
+  const std::string own = client_url(options_.etcd);
+  const auto at = std::ranges::find(urls, own);
+  if (at != urls.end()) std::rotate(urls.begin(), at, at + 1);
+  std::vector<meta::etcd::ChannelSettings> out;
+  for (const auto& url : urls) out.push_back(settings_of(url));
+  return out;
+}
+
+void ManagedEtcd::run(io::TaskScope& scope, meta::MetadataStore& store, catalog::Catalog& catalog) {
+  catalog_ = &catalog;
+  task_ = std::make_unique<upkeep::TaskLeader>(store, catalog, "etcd");
+  scope.spawn("seat", seat_loop());
+  scope.spawn("voters", lead_loop());
+  if (options_.snapshot_interval > io::Duration::zero()) scope.spawn("snapshots", snapshot_loop());
+}
+
+io::Task<void> ManagedEtcd::seat_loop() {
+  while (true) {
+    auto minded = co_await mind_seat();
+    if (!minded && minded.error().code == ErrorCode::cancelled) co_return;
+    if (!minded) p_.log.warn("this machine's voter", {{"error", minded.error().message}});
+    auto slept = co_await io::sleep_for(minded ? keeper_interval : restart_pause);
+    if (!slept) co_return;
+  }
+}
+
+io::Task<Result<void>> ManagedEtcd::mind_seat() {
+  struct State {
+    bool running = false;
+    bool ours = false;
+    std::optional<EtcdMarker> marker;
+  };
+  auto inspect = [this]() -> Result<State> {
+    State state;
+    state.running = process_.running().has_value();
+    HANSA_TRY(state.ours, owns_data());
+    HANSA_TRY(state.marker, read_marker(p_.disk, options_.etcd.data_dir));
+    return state;
+  };
+  HANSA_CO_TRY(const State state, co_await io::blocking(io::Pool::upkeep, std::move(inspect)));
+  std::optional<Seat> seat;
+  {
+    HANSA_CO_TRY(auto view, catalog_->snapshot());
+    HANSA_CO_TRY(seat, read_seat(view, options_.node));
+  }
+  if (state.ours) {
+    // The start of a seat that was granted has happened: say so, and only then it may be promoted.
+    const bool say = seat && seat->record.state == "granted" && seat->record.member == state.marker->member;
+    if (say) {
+      SeatRecord taken = seat->record;
+      taken.state = "taken";
+      HANSA_CO_CHECK(co_await put_seat(options_.node, std::move(taken), seat->mod));
+    }
+    if (state.running) co_return Result<void>{};
+    p_.log.warn("etcd does not run; it is started again");
+    auto start = [this] { return process_.start(EtcdStart::again, {}); };
+    co_return co_await io::blocking(io::Pool::upkeep, std::move(start));
+  }
+  if (state.running) {
+    // Its data was taken away under it: it must not vote from memory.
+    auto stop = [this] { return process_.stop(std::chrono::seconds(5)); };
+    HANSA_CO_CHECK(co_await io::blocking(io::Pool::upkeep, std::move(stop)));
+  }
+  if (seat && seat->record.state == "granted" && seat->record.disk == options_.disk) co_return co_await sit(*seat);
+  co_return co_await ask(seat);
+}
+
+io::Task<Result<void>> ManagedEtcd::ask(const std::optional<Seat>& seat) {
+  const std::optional<Seat> before = seat;
+  if (before && before->record.state == "asked" && before->record.disk == options_.disk &&
+      before->record.peer_url == peer_url(options_.etcd)) {
+    co_return Result<void>{};
+  }
+  SeatRecord record;
+  record.state = "asked";
+  record.disk = options_.disk;
+  record.peer_url = peer_url(options_.etcd);
+  record.client_url = client_url(options_.etcd);
+  co_return co_await put_seat(options_.node, std::move(record), before ? before->mod : 0);
+}
+
+io::Task<Result<void>> ManagedEtcd::sit(Seat seat) {
+  auto start = [this, &seat]() -> Result<void> {
+    HANSA_CHECK(p_.disk.make_directories(options_.etcd.data_dir));
+    HANSA_CHECK(process_.put_data_aside());
+    HANSA_CHECK(write_marker(p_.disk, options_.etcd.data_dir,
+                             {.member = seat.record.member, .disk = options_.disk, .cluster = options_.cluster}));
+    return process_.start(EtcdStart::joining, seat.record.initial);
+  };
+  p_.log.info("this machine becomes a voter", {{"member", seat.record.member}});
+  co_return co_await io::blocking(io::Pool::upkeep, std::move(start));
+}
+
+io::Task<Result<void>> ManagedEtcd::put_seat(std::string node, SeatRecord record, catalog::Revision mod) {
+  catalog::Planner plan = [node, record, mod](const catalog::Planning& planning) {
+    return plan_seat(planning, node, record, mod);
+  };
+  HANSA_CO_CHECK(co_await catalog_->submit(std::move(plan)));
+  co_return Result<void>{};
+}
+
+// ---- the leader's part ------------------------------------------------------------------------------------------
+
+io::Task<void> ManagedEtcd::lead_loop() {
+  while (true) {
+    auto slept = co_await io::sleep_for(keeper_interval);
+    if (!slept) co_return;
+    auto looked = co_await look();
+    if (!looked) {
+      if (looked.error().code == ErrorCode::cancelled) co_return;
+      p_.log.debug("the voters cannot be looked at", {{"error", looked.error().message}});
+      continue;
+    }
+    VoterStep step;
+    {
+      const std::lock_guard guard(mutex_);
+      step = next_step(picture_);
+    }
+    if (step.kind == VoterStep::Kind::none) continue;
+    auto leader = co_await task_->hold();
+    if (!leader || !*leader) continue;
+    auto done = co_await carry_out(step);
+    if (!done && done.error().code == ErrorCode::cancelled) co_return;
+    if (!done) p_.log.warn("a change of voters failed; it is tried again", {{"error", done.error().message}});
+  }
+}
+
+io::Task<Result<meta::etcd::MembersReply>> ManagedEtcd::members() {
+  Error last = make_error(ErrorCode::unavailable, "no endpoint of etcd is known");
+  for (const auto& settings : endpoints()) {
+    HANSA_CO_TRY(const auto channel, p_.maintenance(settings));
+    auto reply = co_await channel->member_list(call_deadline);
+    if (reply) co_return reply;
+    last = std::move(reply).error();
+    if (last.code == ErrorCode::cancelled) break;
+  }
+  co_return last;
+}
+
+io::Task<Result<void>> ManagedEtcd::look() {
+  HANSA_CO_TRY(const auto reply, co_await members());
+  VoterPicture picture;
+  picture.wanted = options_.voters;
+  std::vector<std::string> urls;
+  for (const auto& member : reply.members) {
+    Voter voter{.id = member.id, .name = member.name, .peer_url = {}, .learner = member.learner};
+    if (!member.peer_urls.empty()) voter.peer_url = member.peer_urls.front();
+    if (!member.client_urls.empty()) {
+      if (!member.learner) urls.push_back(member.client_urls.front());
+      HANSA_CO_TRY(const auto channel, p_.maintenance(settings_of(member.client_urls.front())));
+      auto status = co_await channel->status(call_deadline);
+      // Only its own word counts: another may have taken its place.
+      if (status && status->header.member == member.id) {
+        voter.answers = true;
+        voter.applied = status->raft_applied;
+        picture.leader_applied = std::max(picture.leader_applied, status->raft_applied);
+      }
+    }
+    picture.voters.push_back(std::move(voter));
+  }
+  {
+    HANSA_CO_TRY(auto view, catalog_->snapshot());
+    HANSA_CO_TRY(picture.seats, read_seats(view));
+    HANSA_CO_TRY(const auto nodes, view.nodes());
+    const io::MonotonicTime now = p_.clock.monotonic();
+    for (const auto& node : nodes) {
+      HANSA_CO_TRY(const auto alive, view.alive(node.id));
+      if (alive) dead_since_.erase(node.id);
+      const auto since = alive ? now : dead_since_.try_emplace(node.id, now).first->second;
+      picture.nodes.push_back({.id = node.id,
+                               .active = node.record.state == "active",
+                               .alive = alive.has_value(),
+                               .gone = node.record.state == "gone",
+                               .dead_long = now - since > repair_delay});
+    }
+  }
+  const std::lock_guard guard(mutex_);
+  picture_ = std::move(picture);
+  looked_ = true;
+  if (!urls.empty()) known_ = std::move(urls);
+  co_return Result<void>{};
+}
+
+io::Task<Result<void>> ManagedEtcd::carry_out(VoterStep step) {
+  VoterPicture picture;
+  {
+    const std::lock_guard guard(mutex_);
+    picture = picture_;
+  }
+  HANSA_CO_TRY(const auto channel, p_.maintenance(endpoints().front()));
+  if (step.kind == VoterStep::Kind::remove) {
+    p_.log.warn("a voter is removed", {{"member", hex(step.member)}});
+    co_return co_await channel->member_remove(step.member, change_deadline);
+  }
+  if (step.kind == VoterStep::Kind::promote) {
+    p_.log.info("a voter has caught up and votes from now on", {{"member", hex(step.member)}});
+    co_return co_await channel->member_promote(step.member, change_deadline);
+  }
+  const auto seat = std::ranges::find(picture.seats, step.node, &Seat::node);
+  if (seat == picture.seats.end()) co_return Result<void>{};
+  p_.log.info("a voter is added", {{"node", step.node}});
+  HANSA_CO_TRY(const auto added, co_await channel->member_add(seat->record.peer_url, true, change_deadline));
+  SeatRecord granted = seat->record;
+  granted.state = "granted";
+  granted.member = hex(added.added);
+  for (const auto& member : added.members) {
+    const std::string name = member.id == added.added ? step.node : member.name;
+    if (name.empty() || member.peer_urls.empty()) continue;
+    granted.initial += (granted.initial.empty() ? "" : ",") + name + "=" + member.peer_urls.front();
+  }
+  // Should this commit be lost, the learner is nobody's: it is removed and added anew.
+  co_return co_await put_seat(step.node, std::move(granted), seat->mod);
+}
+
+// ---- snapshots --------------------------------------------------------------------------------------------------
+
+io::Task<void> ManagedEtcd::snapshot_loop() {
+  while (true) {
+    auto slept = co_await io::sleep_for(options_.snapshot_interval);
+    if (!slept) co_return;
+    auto done = co_await snapshot_once();
+    if (!done && done.error().code == ErrorCode::cancelled) co_return;
+    if (!done) p_.log.error("no snapshot of the metadata could be taken", {{"error", done.error().message}});
+  }
+}
+
+io::Task<Result<void>> ManagedEtcd::snapshot_once() {
+  const std::string stamp =
+      std::to_string(std::chrono::duration_cast<std::chrono::seconds>(p_.clock.wall().time_since_epoch()).count());
+  const std::string path = options_.snapshot_folder + "/metadata-" + stamp + ".snapshot";
+  const std::string fresh = path + ".new";
+  auto open = [this, &fresh]() -> Result<std::unique_ptr<io::File>> {
+    HANSA_CHECK(p_.disk.make_directories(options_.snapshot_folder));
+    HANSA_TRY(auto file, p_.disk.open(fresh, io::OpenMode::create));
+    HANSA_CHECK(file->truncate(0));
+    return file;
+  };
+  HANSA_CO_TRY(const auto file, co_await io::blocking(io::Pool::upkeep, std::move(open)));
+  HANSA_CO_TRY(const auto channel, p_.maintenance(endpoints().front()));
+  std::uint64_t at = 0;
+  const auto take = [&file, &at](std::string_view piece) -> Result<void> {
+    HANSA_CHECK(file->write(at, as_bytes(piece)));
+    at += piece.size();
+    return {};
+  };
+  HANSA_CO_CHECK(co_await channel->snapshot(take, snapshot_deadline));
+  auto finish = [&, this]() -> Result<void> {
+    HANSA_CHECK(file->sync());
+    HANSA_CHECK(p_.disk.rename(fresh, path));
+    HANSA_CHECK(p_.disk.sync_directory(options_.snapshot_folder));
+    HANSA_TRY(const auto entries, p_.disk.list(options_.snapshot_folder));
+    std::vector<std::string> old;
+    for (const auto& entry : entries) {
+      if (entry.name.ends_with(".snapshot")) old.push_back(entry.name);
+    }
+    for (std::size_t i = 0; i + options_.snapshots_kept < old.size(); ++i) {
+      HANSA_CHECK(p_.disk.remove(options_.snapshot_folder + "/" + old[i]));
+    }
+    return {};
+  };
+  co_return co_await io::blocking(io::Pool::upkeep, std::move(finish));
+}
+
+// ---- what people see --------------------------------------------------------------------------------------------
+
+std::string ManagedEtcd::status_json() const {
+  const std::lock_guard guard(mutex_);
+  if (!looked_) return {};
+  nlohmann::json out = {{"wanted", picture_.wanted}, {"members", nlohmann::json::array()}};
+  for (const auto& voter : picture_.voters) {
+    out["members"].push_back({{"member", hex(voter.id)},
+                              {"node", voter.name},
+                              {"learner", voter.learner},
+                              {"answers", voter.answers},
+                              {"applied", voter.applied}});
+  }
+  out["degraded"] = voters::degraded(picture_);
+  return out.dump();
+}
+
+bool ManagedEtcd::may_stop(const std::string& node) const {
+  const std::lock_guard guard(mutex_);
+  return looked_ && voters::may_stop(picture_, node);
+}
+
+std::vector<std::string> ManagedEtcd::degraded() const {
+  const std::lock_guard guard(mutex_);
+  return voters::degraded(picture_);
+}
+
+}  // namespace hansa::voters

@@ -1,0 +1,95 @@
+// ManagedEtcd: the etcd that Hansa keeps for its cluster. On every member: runs this machine's voter, if it is one, and
+// asks for a seat, if it may be. On the one that leads the task "etcd": carries out the planner's next step.
+//
+// A voter whose data is missing, of another disk or of another cluster never starts etcd (H3): what is there is put aside and
+// a new seat is asked for. etcd goes on when Hansa stops.
+//
+// Thread rule: the node's executor. What is given outlives it.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "catalog/catalog.h"
+#include "io/random.h"
+#include "io/scope.h"
+#include "meta/etcd/channel.h"
+#include "upkeep/task_leader.h"
+#include "voters/plan.h"
+#include "voters/process.h"
+
+namespace hansa::voters {
+
+inline constexpr io::Duration keeper_interval = std::chrono::milliseconds(500);
+inline constexpr io::Duration repair_delay = std::chrono::minutes(10);
+inline constexpr io::Duration slow_disk = std::chrono::milliseconds(10);  // of a probe: warned of
+
+struct KeeperOptions {
+  EtcdSettings etcd;
+  std::string node;     // this member's id
+  std::string disk;     // nonce of its disk, as disk.json had it before this start
+  std::string cluster;  // nonce
+  std::size_t voters = 3;
+  std::vector<std::string> endpoints;  // client URLs as last known
+  io::Duration snapshot_interval{};    // 0: none
+  std::size_t snapshots_kept = 24;
+  std::string snapshot_folder;
+};
+
+class ManagedEtcd {
+ public:
+  struct Ports {
+    io::Disk& disk;
+    io::Clock& clock;
+    Logger& log;
+    meta::etcd::MaintenanceFactory maintenance;
+  };
+  ManagedEtcd(Ports ports, KeeperOptions options);
+
+  // Adopts the etcd that runs, or starts it on the data that is its own. Blocks.
+  Result<void> open();
+  // For the metadata store: this machine's own first, then those known.
+  std::vector<meta::etcd::ChannelSettings> endpoints() const;
+  // Client URLs, as last learned.
+  std::vector<std::string> known() const;
+
+  // Once the node takes part.
+  void run(io::TaskScope& scope, meta::MetadataStore& store, catalog::Catalog& catalog);
+  // Of the last look, as JSON for cluster status; empty before the first.
+  std::string status_json() const;
+  bool may_stop(const std::string& node) const;
+  std::vector<std::string> degraded() const;
+
+ private:
+  Result<bool> owns_data();
+  meta::etcd::ChannelSettings settings_of(const std::string& url) const;
+  io::Task<void> seat_loop();
+  io::Task<Result<void>> mind_seat();
+  io::Task<Result<void>> ask(const std::optional<Seat>& seat);
+  io::Task<Result<void>> sit(Seat seat);
+  io::Task<Result<void>> put_seat(std::string node, SeatRecord record, catalog::Revision mod);
+  io::Task<void> lead_loop();
+  io::Task<Result<void>> look();
+  io::Task<Result<void>> carry_out(VoterStep step);
+  io::Task<Result<meta::etcd::MembersReply>> members();
+  io::Task<void> snapshot_loop();
+  io::Task<Result<void>> snapshot_once();
+
+  Ports p_;
+  KeeperOptions options_;
+  EtcdProcess process_;
+  catalog::Catalog* catalog_ = nullptr;
+  std::unique_ptr<upkeep::TaskLeader> task_;
+  std::map<std::string, io::MonotonicTime> dead_since_;
+  io::MonotonicTime started_last_;
+  mutable std::mutex mutex_;
+  std::vector<std::string> known_;
+  VoterPicture picture_;
+  bool looked_ = false;
+};
+
+}  // namespace hansa::voters

@@ -1,0 +1,141 @@
+#include "voters/plan.h"
+
+#include <algorithm>
+
+namespace hansa::voters {
+namespace {
+
+using Kind = VoterStep::Kind;
+
+const VoterNode* node_of(const VoterPicture& picture, const std::string& id) {
+  const auto found = std::ranges::find(picture.nodes, id, &VoterNode::id);
+  return found == picture.nodes.end() ? nullptr : &*found;
+}
+
+const Seat* seat_of(const VoterPicture& picture, const std::string& node) {
+  const auto found = std::ranges::find(picture.seats, node, &Seat::node);
+  return found == picture.seats.end() ? nullptr : &*found;
+}
+
+std::string hex(std::uint64_t id) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string out;
+  for (; id != 0; id /= 16) out.insert(out.begin(), digits[id % 16]);
+  return out;
+}
+
+// Whose member it is: by name once it started, else by the seat that was granted to it.
+std::string owner_of(const VoterPicture& picture, const Voter& voter) {
+  if (!voter.name.empty()) return voter.name;
+  for (const auto& seat : picture.seats) {
+    if (seat.record.member == hex(voter.id) || seat.record.peer_url == voter.peer_url) return seat.node;
+  }
+  return {};
+}
+
+std::size_t count_voters(const VoterPicture& picture) {
+  return static_cast<std::size_t>(std::ranges::count(picture.voters, false, &Voter::learner));
+}
+
+// Those that answer, without this one.
+std::size_t answering_without(const VoterPicture& picture, std::uint64_t id) {
+  const auto counts = [id](const Voter& voter) { return !voter.learner && voter.answers && voter.id != id; };
+  return static_cast<std::size_t>(std::ranges::count_if(picture.voters, counts));
+}
+
+bool may_remove(const VoterPicture& picture, const Voter& voter) {
+  if (voter.learner) return true;
+  const std::size_t all = count_voters(picture);
+  const std::size_t others = answering_without(picture, voter.id);
+  // The removal itself needs a quorum of all, and what is left must be one of its own with somebody to spare.
+  return others >= all / 2 + 1 && others >= std::min<std::size_t>(2, all - 1);
+}
+
+// Its node asks for a seat anew: what this member knew is gone.
+bool is_void(const VoterPicture& picture, const Voter& voter) {
+  const Seat* seat = seat_of(picture, owner_of(picture, voter));
+  if (seat == nullptr) return false;
+  return seat->record.state == "asked" || seat->record.member != hex(voter.id);
+}
+
+bool is_stray(const VoterPicture& picture, const Voter& voter) {
+  const std::string owner = owner_of(picture, voter);
+  const VoterNode* node = node_of(picture, owner);
+  if (node != nullptr) return node->gone;
+  return voter.learner;  // a learner of nobody holds up everything else
+}
+
+bool is_replaceable(const VoterPicture& picture, const Voter& voter) {
+  const VoterNode* node = node_of(picture, owner_of(picture, voter));
+  return node != nullptr && node->dead_long && !voter.answers;
+}
+
+VoterStep remove(const Voter& voter) {
+  return {.kind = Kind::remove, .member = voter.id, .node = {}};
+}
+
+bool may_sit(const VoterPicture& picture, const Seat& seat) {
+  const VoterNode* node = node_of(picture, seat.node);
+  if (node == nullptr || !node->active || !node->alive || seat.record.state != "asked") return false;
+  const auto own = [&](const Voter& voter) { return owner_of(picture, voter) == seat.node; };
+  return std::ranges::none_of(picture.voters, own);
+}
+
+}  // namespace
+
+VoterStep next_step(const VoterPicture& picture) {
+  for (const auto& voter : picture.voters) {
+    const bool must_go = is_void(picture, voter) || is_stray(picture, voter);
+    if (must_go && may_remove(picture, voter)) return remove(voter);
+  }
+  bool learning = false;
+  for (const auto& voter : picture.voters) {
+    if (!voter.learner) continue;
+    learning = true;
+    const Seat* seat = seat_of(picture, owner_of(picture, voter));
+    const bool taken = seat != nullptr && seat->record.state == "taken";
+    const bool level = voter.answers && voter.applied + promote_lag >= picture.leader_applied;
+    if (taken && level) return {.kind = Kind::promote, .member = voter.id, .node = {}};
+  }
+  if (learning) return {};
+  const std::size_t voters = count_voters(picture);
+  const auto replaceable = [&](const Voter& voter) { return is_replaceable(picture, voter); };
+  const auto dead = static_cast<std::size_t>(std::ranges::count_if(picture.voters, replaceable));
+  if (voters < picture.wanted + std::min<std::size_t>(dead, 1)) {
+    for (const auto& seat : picture.seats) {
+      if (may_sit(picture, seat)) return {.kind = Kind::add, .member = 0, .node = seat.node};
+    }
+  }
+  if (voters <= picture.wanted) return {};
+  for (const auto& voter : picture.voters) {
+    if (replaceable(voter) && may_remove(picture, voter)) return remove(voter);
+  }
+  return {};
+}
+
+std::vector<std::string> degraded(const VoterPicture& picture) {
+  std::vector<std::string> out;
+  const std::size_t voters = count_voters(picture);
+  if (voters < picture.wanted) {
+    out.push_back(std::to_string(voters) + " of " + std::to_string(picture.wanted) +
+                  " voters hold the metadata: with fewer than three the loss of one stops writes");
+  }
+  for (const auto& voter : picture.voters) {
+    const std::string owner = owner_of(picture, voter);
+    if (voter.learner) {
+      out.push_back("the voter of " + owner + " is catching up");
+    } else if (!voter.answers) {
+      out.push_back("the voter of " + owner + " does not answer");
+    }
+  }
+  return out;
+}
+
+bool may_stop(const VoterPicture& picture, const std::string& node) {
+  const auto own = [&](const Voter& voter) { return !voter.learner && owner_of(picture, voter) == node; };
+  const auto found = std::ranges::find_if(picture.voters, own);
+  if (found == picture.voters.end()) return true;
+  return answering_without(picture, found->id) >= count_voters(picture) / 2 + 1;
+}
+
+}  // namespace hansa::voters
