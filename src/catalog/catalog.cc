@@ -82,14 +82,17 @@ Result<Snapshot> Catalog::snapshot() {
 io::Task<Result<Revision>> Catalog::barrier() {
   const std::int64_t began = clock_.boot().since_boot.count();
   auto passed = co_await store_.barrier();
-  if (passed)
-    last_passed_.store(began, std::memory_order_relaxed);  // one that began a little earlier may win: harmless
+  if (passed) {
+    std::int64_t known = last_barrier_.load();
+    while (known < began && !last_barrier_.compare_exchange_weak(known, began)) {
+    }
+  }
   co_return passed;
 }
 
-bool Catalog::passed_within(io::Duration age) const {
-  const std::int64_t last = last_passed_.load(std::memory_order_relaxed);
-  return last >= 0 && clock_.boot().since_boot.count() - last <= age.count();
+bool Catalog::passed_within(io::Duration span) const {
+  const std::int64_t began = last_barrier_.load();
+  return began != never && clock_.boot().since_boot.count() - began <= span.count();
 }
 
 io::Task<Result<Submitted>> Catalog::submit(Planner planner) {
@@ -104,7 +107,7 @@ io::Task<Result<Submitted>> Catalog::submit(Planner planner) {
       plan = planner(Planning{now, operation, clock_.wall()});
     }
     if (!plan && !fenced) {
-      HANSA_CO_CHECK(co_await store_.barrier());
+      HANSA_CO_CHECK(co_await barrier());
       fenced = true;
       continue;
     }
@@ -114,7 +117,7 @@ io::Task<Result<Submitted>> Catalog::submit(Planner planner) {
     if (outcome.status == meta::CommitStatus::committed) co_return Submitted{outcome.revision, true, operation};
     if (outcome.status == meta::CommitStatus::unknown) co_return ambiguous();
     HANSA_CO_CHECK(co_await backoff(attempt));
-    HANSA_CO_CHECK(co_await store_.barrier());
+    HANSA_CO_CHECK(co_await barrier());
     fenced = true;
     ++attempt;
   }
@@ -137,7 +140,7 @@ io::Task<Result<meta::CommitOutcome>> Catalog::settle(meta::Commit commit, Revis
     // An error says that nothing happened this time; the first submission is still open.
     if (!again || again->status == meta::CommitStatus::unknown) continue;
     if (again->status == meta::CommitStatus::committed) co_return *again;
-    const auto passed = co_await store_.barrier();
+    const auto passed = co_await barrier();
     if (!passed) continue;
     co_return judge(commit, planned_at);
   }

@@ -52,9 +52,9 @@ class Catalog {
   Result<Snapshot> snapshot();
   // A snapshot taken after it shows every commit acknowledged before it began.
   io::Task<Result<Revision>> barrier();
-  // A barrier of this process that passed had begun no longer ago than this, on the boot-time clock.
-  bool passed_within(io::Duration age) const;
-  io::MonotonicTime monotonic() const { return clock_.monotonic(); }
+  // Whether this process passed a barrier, of whatever call, that began within `span` (boot-time clock). Thread-safe.
+  bool passed_within(io::Duration span) const;
+  io::BootTime boot_time() const { return clock_.boot(); }
 
   // Plan, commit, and settle:
   //  - a refusal is planned once more after a barrier (H9) and then returned;
@@ -67,6 +67,7 @@ class Catalog {
   TickNumber newest_tick() const { return newest_tick_.load(std::memory_order_acquire); }
 
  private:
+  static constexpr std::int64_t never = -1;
   Catalog(meta::MetadataStore& store, Read read, View& view, io::Clock& clock, io::Random& random, Logger& log);
   Result<void> start();
   // What became of an unknown commit that conflicts now: committed, conflict (it never happened: plan anew), unknown.
@@ -82,7 +83,7 @@ class Catalog {
   io::Random& random_;
   Logger& log_;
   std::atomic<TickNumber> newest_tick_ = 0;
-  std::atomic<std::int64_t> last_passed_ = -1;        // boot time in nanoseconds; negative: none yet
+  std::atomic<std::int64_t> last_barrier_ = never;    // boot time at which the last one that passed began, nanoseconds
   std::unique_ptr<meta::Subscription> subscription_;  // last: ends before what its listener uses
 };
 

@@ -1,279 +1,248 @@
+// Where copies are asked for: confirm and obtain. What peers ask of us: copies_serve.cc.
 #include "cluster/copies.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
+
+#include "cluster/copies_parts.h"
+#include "cluster/while_moving.h"
 
 namespace hansa::cluster {
-namespace {
 
-constexpr std::size_t piece_bytes = 1024 * 1024;
-constexpr std::size_t name_bytes = 12;
-
-// A blob's bytes in order, from `at` on.
-class BlobSource final : public io::ByteSource {
- public:
-  BlobSource(std::shared_ptr<blob::BlobReader> reader, std::uint64_t at) : reader_(std::move(reader)), at_(at) {}
-  io::Task<Result<std::size_t>> read(Bytes out) override {
-    if (at_ >= reader_->size()) co_return std::size_t{0};
-    HANSA_CO_TRY(const std::size_t got, co_await reader_->read(at_, out));
-    at_ += got;
-    co_return got;
-  }
-
- private:
-  std::shared_ptr<blob::BlobReader> reader_;
-  std::uint64_t at_;
+// One fetch and those who wait for it. The first caller carries it out; if it is cancelled, another takes over.
+struct Copies::Flight {
+  std::vector<io::Completion<Result<void>>> waiting;
 };
-
-Error not_understood(std::string_view what) {
-  return make_error(ErrorCode::invalid, Subject::request, "a peer's request is not understood: " + std::string(what));
-}
-
-struct BlobArguments {
-  oci::Digest digest;
-  std::uint64_t number = 0;  // size or offset
-};
-Result<BlobArguments> parse_arguments(const std::string& text, const char* number) {
-  const auto json = nlohmann::json::parse(text, nullptr, false);
-  if (!json.is_object() || !json.contains("digest") || !json["digest"].is_string()) return not_understood("no digest");
-  BlobArguments out;
-  HANSA_TRY(out.digest, oci::Digest::parse(json["digest"].get<std::string>()));
-  const auto found = json.find(number);
-  if (found != json.end() && found->is_number_unsigned()) out.number = found->get<std::uint64_t>();
-  return out;
-}
-
-std::string arguments(const oci::Digest& digest, const char* name, std::uint64_t number) {
-  return nlohmann::json{{"digest", digest.text()}, {name, number}}.dump();
-}
-
-std::string encode(const blob::Receipt& receipt) {
-  return nlohmann::json{{"node", receipt.node}, {"disk", receipt.disk}, {"tick", receipt.tick}}.dump();
-}
-
-Result<catalog::Receipt> decode_receipt(const std::string& text) {
-  const auto json = nlohmann::json::parse(text, nullptr, false);
-  const bool understood = json.is_object() && json.contains("node") && json["node"].is_string() &&
-                          json.contains("disk") && json["disk"].is_string() && json.contains("tick") &&
-                          json["tick"].is_number_unsigned();
-  if (!understood) return make_error(ErrorCode::corrupt, "a peer's receipt is not understood");
-  return catalog::Receipt{.node = json["node"].get<std::string>(),
-                          .disk = json["disk"].get<std::string>(),
-                          .tick = json["tick"].get<std::uint64_t>()};
-}
-
-Error nobody_has(const oci::Digest& digest) {
-  return make_error(
-      ErrorCode::unavailable, Subject::blob,
-      "the bytes of " + digest.text() + " cannot be had now; try again, or push the blob again to heal it");
-}
-
-}  // namespace
 
 Copies::Copies(io::PeerNetwork& peers, const Membership& members, blob::BlobStore& blobs, catalog::Catalog& catalog,
-               io::Random& random, Logger& log)
-    : peers_(peers), members_(members), blobs_(blobs), catalog_(catalog), random_(random), log_(log) {}
+               io::Random& random, Logger& log, CopiesOptions options)
+    : ports_{.peers = peers, .members = members, .blobs = blobs, .catalog = catalog, .random = random, .log = log},
+      options_(options),
+      sends_("sending blobs to members", options.max_sends),
+      receives_("receiving blobs from members", options.max_receives),
+      fetches_("fetching blobs from members", options.max_fetches),
+      serves_("blobs read by members", options.max_serves) {}
 
-void Copies::serve(PeerDispatch& dispatch) {
-  dispatch.on("ping", [this](io::NodeId, io::PeerRequest) -> io::Task<Result<io::PeerResponse>> {
-    co_return io::PeerResponse{.result = nlohmann::json{{"node", members_.self().value()}}.dump(), .body = nullptr};
-  });
-  dispatch.on("blob.get", [this](io::NodeId, io::PeerRequest request) { return answer_get(std::move(request)); });
-  dispatch.on("blob.put", [this](io::NodeId, io::PeerRequest request) { return answer_put(std::move(request)); });
-  dispatch.on("blob.receipt",
-              [this](io::NodeId, io::PeerRequest request) { return answer_receipt(std::move(request)); });
+bool Copies::is_staging(const std::string& id) const {
+  const std::lock_guard guard(mutex_);
+  return staging_.contains(id);
 }
 
-std::vector<io::NodeId> Copies::others(bool in_layout) const {
-  auto members = members_.members();
-  std::erase_if(members, [&](const MemberState& member) {
-    const bool counts = !in_layout || (member.in_layout && member.record.state == "active");
-    return !member.alive || !counts || member.id == members_.self();
-  });
-  // Equals in a drawn order, so that not all ask the same one.
-  for (std::size_t i = members.size(); i > 1; --i) std::swap(members[i - 1], members[random_.below(i)]);
-  std::ranges::sort(members, {}, [](const MemberState& member) { return member.load.uploads; });
-  std::vector<io::NodeId> out;
-  for (auto& member : members) out.push_back(std::move(member.id));
-  return out;
-}
-
-// ---- second copies ----------------------------------------------------------------------------------------------
-
-io::Task<Result<std::vector<catalog::Receipt>>> Copies::confirm(oci::Digest digest, blob::Receipt own) {
-  std::vector<catalog::Receipt> receipts{{.node = own.node, .disk = own.disk, .tick = own.tick}};
-  std::uint64_t wanted = 1;
-  {
-    HANSA_CO_TRY(auto view, catalog_.snapshot());
-    HANSA_CO_TRY(const auto layout, view.layout());
-    if (layout) wanted = layout->record.write_copies;
+// Who may be asked, best first: those that live, the least loaded of them first. Whose lease has ended comes last: it
+// may be the store that is away, not the member.
+std::vector<MemberState> Copies::candidates(Purpose purpose) {
+  struct Rank {
+    bool dead;
+    std::uint64_t load;
+    std::uint64_t tie;
+    auto operator<=>(const Rank&) const = default;
+  };
+  std::vector<std::pair<Rank, MemberState>> ranked;
+  for (auto& member : ports_.members.members()) {
+    if (member.id == ports_.members.self()) continue;
+    if (purpose == Purpose::confirm && (!member.in_layout || member.record.state != "active")) continue;
+    std::uint64_t load = member.load.requests + member.load.uploads;
+    {
+      const std::lock_guard guard(mutex_);
+      if (const auto busy = sending_.find(member.id); busy != sending_.end()) load += busy->second;
+    }
+    ranked.emplace_back(Rank{.dead = !member.alive, .load = load, .tie = ports_.random.next()}, std::move(member));
   }
-  if (receipts.size() >= wanted) co_return receipts;
-  std::string why = "no other member is alive";
-  for (const auto& peer : others(true)) {
-    auto receipt = co_await receipt_from(peer, digest);
-    if (receipt) {
-      receipts.push_back(std::move(*receipt));
-      if (receipts.size() >= wanted) co_return receipts;
+  std::ranges::sort(ranked, {}, &std::pair<Rank, MemberState>::first);
+  std::vector<MemberState> order;
+  for (auto& [rank, member] : ranked) order.push_back(std::move(member));
+  return order;
+}
+
+std::vector<io::NodeId> Copies::others(bool in_layout) {
+  std::vector<io::NodeId> ids;
+  for (auto& member : candidates(in_layout ? Purpose::confirm : Purpose::fetch)) ids.push_back(std::move(member.id));
+  return ids;
+}
+
+io::Task<Result<io::PeerResponse>> Copies::ask(io::NodeId to, std::string verb, std::string arguments) {
+  io::PeerRequest request{.verb = std::move(verb), .arguments = std::move(arguments), .body = nullptr};
+  co_return co_await io::with_deadline(options_.ask_limit, ports_.peers.call(std::move(to), std::move(request)));
+}
+
+// ---- confirm ----------------------------------------------------------------------------------------------------
+
+// How many others must hold what this node holds.
+Result<std::uint64_t> Copies::copies_needed() {
+  HANSA_TRY(auto view, ports_.catalog.snapshot());
+  HANSA_TRY(const auto layout, view.layout());
+  if (!layout)
+    return make_error(ErrorCode::unavailable, "the catalogue has no layout yet: the first start is not done");
+  const auto& members = layout->record.members;
+  const bool own_counts = std::ranges::find(members, ports_.members.self().value()) != members.end();
+  const std::uint64_t wanted = layout->record.write_copies;
+  return own_counts && wanted > 0 ? wanted - 1 : wanted;
+}
+
+// The commit decides; this only avoids sending it what it would refuse.
+bool Copies::counts(const MemberState& member, const catalog::Receipt& receipt) const {
+  return receipt.node == member.id.value() && receipt.disk == member.record.disk &&
+         receipt.tick + 1 >= ports_.catalog.newest_tick();
+}
+
+io::Task<Result<std::vector<catalog::Receipt>>> Copies::confirm(oci::Digest digest, std::uint64_t size,
+                                                                blob::Receipt own) {
+  std::vector<catalog::Receipt> receipts{{.node = std::move(own.node), .disk = std::move(own.disk), .tick = own.tick}};
+  HANSA_CO_TRY(const auto needed, copies_needed());
+  if (needed == 0) co_return receipts;
+  std::string trouble;
+  for (auto& member : candidates(Purpose::confirm)) {
+    auto receipt = co_await receipt_from(member, digest, size);
+    if (receipt && counts(member, *receipt)) {
+      receipts.push_back(*std::move(receipt));
+      if (receipts.size() > needed) co_return receipts;
       continue;
     }
-    if (receipt.error().code == ErrorCode::cancelled) co_return std::move(receipt).error();
-    why = peer.value() + ": " + receipt.error().message;
-    log_.warn("a member takes no copy; the next one is asked", {{"peer", peer.value()}, {"error", why}});
+    if (!receipt && receipt.error().code == ErrorCode::cancelled) co_return receipt.error();
+    const std::string why = receipt ? "its receipt is of another disk or too old" : receipt.error().message;
+    ports_.log.warn("a member did not take a copy",
+                    {{"member", member.id.value()}, {"digest", digest.text()}, {"error", why}});
+    trouble += (trouble.empty() ? ": " : "; ") + member.id.value() + ": " + why;
   }
   co_return make_error(ErrorCode::unavailable, Subject::blob,
-                       "a second copy of " + digest.text() + " cannot be made now (" + why + "); try again later");
+                       std::to_string(receipts.size()) + " of " + std::to_string(needed + 1) + " needed copies of " +
+                           digest.text() + " can be made now; try again later" + trouble);
 }
 
-io::Task<Result<catalog::Receipt>> Copies::receipt_from(io::NodeId peer, oci::Digest digest) {
-  HANSA_CO_TRY(auto reader, co_await blobs_.open(digest));
-  if (reader->size() <= small_copy) {
-    co_return co_await io::with_deadline(small_copy_deadline, send_copy(peer, digest, std::move(reader)));
-  }
-  auto has = co_await io::with_deadline(receipt_deadline, ask_receipt(peer, digest));
-  if (has || has.error().code != ErrorCode::not_found) co_return has;
-  co_return co_await send_copy(std::move(peer), digest, std::move(reader));
+io::Task<Result<catalog::Receipt>> Copies::receipt_from(MemberState member, oci::Digest digest, std::uint64_t size) {
+  auto known = co_await ask(member.id, "blob.receipt", wire::digest_arguments(digest));
+  if (known) co_return wire::read_receipt(known->result);
+  if (known.error().code != ErrorCode::not_found) co_return known.error();
+  co_return co_await send(member.id, digest, size);
 }
 
-io::Task<Result<catalog::Receipt>> Copies::ask_receipt(io::NodeId peer, oci::Digest digest) {
-  io::PeerRequest request{.verb = "blob.receipt", .arguments = arguments(digest, "size", 0), .body = nullptr};
-  HANSA_CO_TRY(const auto answer, co_await peers_.call(std::move(peer), std::move(request)));
-  co_return decode_receipt(answer.result);
+io::Task<Result<catalog::Receipt>> Copies::send(io::NodeId to, oci::Digest digest, std::uint64_t size) {
+  HANSA_CO_TRY(const auto slot, co_await sends_.take(options_.own_patience));
+  HANSA_CO_TRY(auto reader, co_await ports_.blobs.open(digest));
+  const Counted busy(mutex_, sending_, to);
+  auto source = std::make_shared<BlobSource>(std::move(reader), 0, std::nullopt);
+  io::PeerRequest request{.verb = "blob.put", .arguments = wire::put_arguments(digest, size), .body = source};
+  // While the last bytes lie with the peer's fsync nothing moves that could be seen from here.
+  const io::Duration sync = options_.sync_limit * static_cast<io::Duration::rep>(1 + size / GiB);
+  Limit limit = [source, sync, stall = options_.send_stall_limit] { return source->ended() ? sync : stall; };
+  Progress progress = [source] { return source->given(); };
+  HANSA_CO_TRY(const auto answer, co_await while_moving(std::move(limit), std::move(progress),
+                                                        ports_.peers.call(std::move(to), std::move(request))));
+  ++sent_;
+  co_return wire::read_receipt(answer.result);
 }
 
-io::Task<Result<catalog::Receipt>> Copies::send_copy(io::NodeId peer, oci::Digest digest,
-                                                     std::shared_ptr<blob::BlobReader> reader) {
-  io::PeerRequest request{.verb = "blob.put",
-                          .arguments = arguments(digest, "size", reader->size()),
-                          .body = std::make_shared<BlobSource>(reader, 0)};
-  HANSA_CO_TRY(const auto answer, co_await peers_.call(std::move(peer), std::move(request)));
-  co_return decode_receipt(answer.result);
-}
+// ---- obtain -----------------------------------------------------------------------------------------------------
 
-// ---- bytes that are missing here --------------------------------------------------------------------------------
-
-io::Task<Result<std::shared_ptr<blob::BlobReader>>> Copies::obtain(oci::Digest digest) {
-  constexpr int tries = 3;  // a fetch ends with the request that leads it
-  for (int i = 0; i < tries; ++i) {
-    auto opened = co_await blobs_.open(digest);
-    if (opened || opened.error().code != ErrorCode::not_found) co_return opened;
-    auto fetched = co_await fetch(digest);
-    if (!fetched && fetched.error().code != ErrorCode::cancelled) co_return std::move(fetched).error();
-    io::TaskContext& context = co_await io::current_context();
-    if (context.cancelled()) co_return make_error(ErrorCode::cancelled, "the request was cancelled");
-  }
-  co_return nobody_has(digest);
-}
-
-io::Task<Result<void>> Copies::fetch(oci::Digest digest) {
-  bool leads = false;
+void Copies::end_flight(const oci::Digest& digest, const Result<void>& outcome) {
+  std::vector<io::Completion<Result<void>>> waiting;
   {
     const std::lock_guard guard(mutex_);
-    leads = flights_.try_emplace(digest).second;
+    const auto flight = flights_.find(digest);
+    waiting.swap(flight->second->waiting);
+    flights_.erase(flight);
   }
-  if (!leads) {
-    auto wait = io::wait_for<Result<void>>([this, &digest](Fetched done) -> io::Work {
+  for (const auto& waiter : waiting) waiter.complete(outcome);
+}
+
+io::Task<Result<void>> Copies::fetch_once(oci::Digest digest) {
+  while (true) {
+    bool leads = false;
+    auto landed = io::wait_for<Result<void>>([this, &digest](io::Completion<Result<void>> completion) -> io::Work {
       const std::lock_guard guard(mutex_);
       const auto flight = flights_.find(digest);
       if (flight == flights_.end()) {
-        done.complete(Result<void>{});
-      } else {
-        flight->second.push_back(done);
+        completion.complete(make_error(ErrorCode::cancelled, "the fetch ended meanwhile"));
+        return nullptr;
       }
-      return [done] { done.complete(make_error(ErrorCode::cancelled, "the wait for a blob was cancelled")); };
+      flight->second->waiting.push_back(completion);
+      return [completion] { completion.complete(make_error(ErrorCode::cancelled, "cancelled while fetching a blob")); };
     });
-    co_return co_await wait;
-  }
-  Result<void> outcome = nobody_has(digest);
-  for (const auto& peer : others(false)) {
-    auto fetched = co_await fetch_from(peer, digest);
-    if (fetched || fetched.error().code == ErrorCode::cancelled) {
-      outcome = std::move(fetched);
-      break;
+    {
+      const std::lock_guard guard(mutex_);
+      auto& flight = flights_[digest];
+      leads = flight == nullptr;
+      if (leads) flight = std::make_shared<Flight>();
     }
-    log_.debug("a member does not give a blob", {{"peer", peer.value()}, {"error", fetched.error().message}});
+    if (leads) {
+      auto outcome = co_await fetch(digest);
+      end_flight(digest, outcome);
+      co_return outcome;
+    }
+    auto outcome = co_await landed;
+    io::TaskContext& context = co_await io::current_context();
+    // The one who fetched was cancelled, not this caller: take over, or see that it is here.
+    if (outcome || outcome.error().code != ErrorCode::cancelled || context.cancelled()) co_return outcome;
+    auto here = co_await ports_.blobs.stat(digest);
+    if (here) co_return Result<void>{};
   }
-  std::vector<Fetched> waiting;
-  {
-    const std::lock_guard guard(mutex_);
-    waiting = std::move(flights_[digest]);
-    flights_.erase(digest);
-  }
-  for (const auto& done : waiting) done.complete(outcome);
-  co_return outcome;
 }
 
-io::Task<Result<void>> Copies::fetch_from(io::NodeId peer, oci::Digest digest) {
-  io::PeerRequest request{.verb = "blob.get", .arguments = arguments(digest, "offset", 0), .body = nullptr};
-  HANSA_CO_TRY(auto answer, co_await peers_.call(std::move(peer), std::move(request)));
-  const auto json = nlohmann::json::parse(answer.result, nullptr, false);
-  if (!json.is_object() || !json.contains("size") || !json["size"].is_number_unsigned() || answer.body == nullptr) {
-    co_return make_error(ErrorCode::corrupt, "a peer's answer is not understood");
+io::Task<Result<std::shared_ptr<blob::BlobReader>>> Copies::obtain(oci::Digest digest) {
+  auto local = co_await ports_.blobs.open(digest);
+  if (local) co_return local;
+  const auto code = local.error().code;
+  if (code != ErrorCode::not_found && code != ErrorCode::corrupt) co_return local;
+  HANSA_CO_CHECK(co_await fetch_once(digest));
+  auto opened = co_await ports_.blobs.open(digest);
+  if (!opened && opened.error().code == ErrorCode::not_found) {
+    co_return make_error(ErrorCode::unavailable, Subject::blob,
+                         "the bytes of " + digest.text() + " were swept at once");
   }
-  HANSA_CO_CHECK(co_await take(std::move(answer.body), digest, json["size"].get<std::uint64_t>()));
-  co_return Result<void>{};
+  co_return opened;
 }
 
-// Staged, hashed, compared and made durable like an upload.
-io::Task<Result<blob::Receipt>> Copies::take(std::shared_ptr<io::ByteSource> body, oci::Digest digest,
-                                             std::uint64_t size) {
-  const std::string id = "peer-" + random_.hex(name_bytes);
-  HANSA_CO_TRY(auto staged, co_await blobs_.create_staged(id, digest.algorithm()));
-  auto filled = co_await fill(staged.get(), body.get(), size);
-  if (filled) {
-    auto receipt = co_await blobs_.finish(staged, digest);
-    if (receipt) co_return receipt;
-    filled = std::move(receipt).error();
+// From one source after the other; what came from one that broke off is kept, and the next goes on after it.
+io::Task<Result<void>> Copies::fetch(oci::Digest digest) {
+  HANSA_CO_TRY(const auto slot, co_await fetches_.take(options_.own_patience));
+  const Staging staging(mutex_, staging_, "fetch-" + ports_.random.hex(staging_random_bytes));
+  HANSA_CO_TRY(auto staged, co_await ports_.blobs.create_staged(staging.id(), digest.algorithm()));
+  std::string trouble;
+  for (auto& source : candidates(Purpose::fetch)) {
+    auto got = co_await fetch_from(source.id, staged, digest);
+    if (got) {
+      auto finished = co_await ports_.blobs.finish(staged, digest);
+      if (finished) {
+        ++fetched_;
+        co_return Result<void>{};
+      }
+      got = Result<void>(std::move(finished).error());
+    }
+    // Damaged at its source or on the way; its bytes are of no use to the next one.
+    const bool rotten = got.error().code == ErrorCode::invalid;
+    trouble += (trouble.empty() ? ": " : "; ") + source.id.value() + ": " + got.error().message;
+    if (is_local(got.error().code)) {
+      co_await drop_staged(std::move(staged), staging.id());
+      co_return std::move(got).error();
+    }
+    if (!rotten) continue;
+    ports_.log.error("a member sent other bytes than the digest's",
+                     {{"member", source.id.value()}, {"digest", digest.text()}});
+    co_await drop_staged(std::move(staged), staging.id());
+    HANSA_CO_TRY(staged, co_await ports_.blobs.create_staged(staging.id(), digest.algorithm()));
   }
+  co_await drop_staged(std::move(staged), staging.id());
+  ports_.log.error("no member gave the bytes of a blob", {{"digest", digest.text()}, {"tried", trouble}});
+  co_return make_error(ErrorCode::unavailable, Subject::blob,
+                       "the bytes of " + digest.text() + " cannot be had now; try again later" + trouble);
+}
+
+io::Task<Result<void>> Copies::fetch_from(io::NodeId source, std::shared_ptr<blob::StagedBlob> staged,
+                                          oci::Digest digest) {
+  const std::uint64_t offset = staged->size();
+  auto answer = co_await ask(std::move(source), "blob.get", wire::get_arguments(digest, offset));
+  if (!answer) co_return of_peer(answer.error());
+  HANSA_CO_TRY(const auto size, wire::read_size(answer->result));
+  auto body = std::move(answer->body);
+  if (body == nullptr && size > offset) {
+    co_return make_error(ErrorCode::disconnected, "the answer has no body");
+  }
+  co_return co_await append_all(std::move(body), std::move(staged), size, options_.stall_limit);
+}
+
+io::Task<void> Copies::drop_staged(std::shared_ptr<blob::StagedBlob> staged, std::string id) {
   staged.reset();
-  auto removed = co_await blobs_.discard_staged(id);
-  if (!removed) log_.warn("cannot remove a broken copy", {{"error", removed.error().message}});
-  co_return std::move(filled).error();
-}
-
-io::Task<Result<void>> Copies::fill(blob::StagedBlob* staged, io::ByteSource* body, std::uint64_t size) {
-  std::vector<std::byte> buffer(std::min<std::uint64_t>(piece_bytes, std::max<std::uint64_t>(size, 1)));
-  while (true) {
-    HANSA_CO_TRY(const std::size_t got, co_await body->read(buffer));
-    if (got == 0) break;
-    HANSA_CO_CHECK(co_await staged->append(ConstBytes(buffer).first(got)));
-    if (staged->size() > size) break;
-  }
-  if (staged->size() == size) co_return Result<void>{};
-  co_return make_error(ErrorCode::disconnected,
-                       "a peer sent other than the " + std::to_string(size) + " bytes it said");
-}
-
-// ---- for the peers ----------------------------------------------------------------------------------------------
-
-io::Task<Result<io::PeerResponse>> Copies::answer_get(io::PeerRequest request) {
-  HANSA_CO_TRY(const BlobArguments asked, parse_arguments(request.arguments, "offset"));
-  HANSA_CO_TRY(auto reader, co_await blobs_.open(asked.digest));
-  if (asked.number > reader->size()) {
-    co_return make_error(ErrorCode::range, Subject::blob,
-                         "the blob has only " + std::to_string(reader->size()) + " bytes");
-  }
-  const std::string result = nlohmann::json{{"size", reader->size()}}.dump();
-  co_return io::PeerResponse{.result = result, .body = std::make_shared<BlobSource>(std::move(reader), asked.number)};
-}
-
-io::Task<Result<io::PeerResponse>> Copies::answer_put(io::PeerRequest request) {
-  HANSA_CO_TRY(const BlobArguments asked, parse_arguments(request.arguments, "size"));
-  if (request.body == nullptr) co_return not_understood("a copy without bytes");
-  if (receiving_.fetch_add(1) >= max_receiving) {
-    --receiving_;
-    co_return make_error(ErrorCode::too_many, "this member receives too many blobs at the same time");
-  }
-  auto receipt = co_await take(std::move(request.body), asked.digest, asked.number);
-  --receiving_;
-  if (!receipt) co_return std::move(receipt).error();
-  co_return io::PeerResponse{.result = encode(*receipt), .body = nullptr};
-}
-
-io::Task<Result<io::PeerResponse>> Copies::answer_receipt(io::PeerRequest request) {
-  HANSA_CO_TRY(const BlobArguments asked, parse_arguments(request.arguments, "size"));
-  HANSA_CO_TRY(const auto receipt, co_await blobs_.renew_receipt(asked.digest));
-  co_return io::PeerResponse{.result = encode(receipt), .body = nullptr};
+  auto gone = co_await ports_.blobs.discard_staged(id);
+  if (!gone) ports_.log.warn("cannot remove what was staged", {{"id", id}, {"error", gone.error().message}});
 }
 
 }  // namespace hansa::cluster

@@ -20,12 +20,12 @@ io::Task<Result<BlobHead>> Service::head_blob(auth::Access who, oci::RepositoryN
   std::optional<catalog::BlobState> state;
   bool stale = false;
   {
-    HANSA_CO_TRY(auto fresh, co_await fresh_or_stale());
-    stale = fresh.stale;
-    HANSA_CO_TRY(state, fresh.view.blob(repository, digest));
-    if (!state) co_return missing(fresh.view, repository, no_blob(repository, digest));
+    HANSA_CO_TRY(auto seen, co_await fresh_or_stale());
+    HANSA_CO_TRY(state, seen.view.blob(repository, digest));
+    if (!state) co_return missing_from(seen, repository, no_blob(repository, digest));
+    stale = seen.outage.has_value();
   }
-  if (who.may_push(repository) && !stale) {
+  if (!stale && who.may_push(repository)) {
     // A pusher takes a 200 for "no need to upload", so the blob is protected for another grace time (H6).
     catalog::Planner plan = [repository, digest](const catalog::Planning& planning) {
       return plan_renew_blob(planning, repository, digest);
@@ -42,12 +42,17 @@ io::Task<Result<BlobContent>> Service::get_blob(auth::Access who, oci::Repositor
   std::optional<catalog::BlobState> state;
   bool stale = false;
   {
-    HANSA_CO_TRY(auto fresh, co_await fresh_or_stale());
-    stale = fresh.stale;
-    HANSA_CO_TRY(state, fresh.view.blob(repository, digest));
-    if (!state) co_return missing(fresh.view, repository, no_blob(repository, digest));
+    HANSA_CO_TRY(auto seen, co_await fresh_or_stale());
+    HANSA_CO_TRY(state, seen.view.blob(repository, digest));
+    if (!state) co_return missing_from(seen, repository, no_blob(repository, digest));
+    stale = seen.outage.has_value();
   }
   auto opened = co_await open_blob(digest);
+  if (!opened && opened.error().code == ErrorCode::not_found) {
+    log_.error("a blob's file is missing", {{"repository", repository.text()}, {"digest", digest.text()}});
+    co_return make_error(ErrorCode::unavailable, Subject::blob,
+                         "the bytes of " + digest.text() + " cannot be had now; push the blob again to heal it");
+  }
   if (!opened) co_return opened.error();
   BlobContent content{.head = head_of(digest, *state, stale), .reader = std::move(*opened)};
   // A manifest names what it likes; the stored file is the truth.

@@ -25,13 +25,15 @@ io::Task<Result<NameList>> Service::list_tags(auth::Access who, oci::RepositoryN
   NameList list;
   std::string after = page.after;
   while (true) {
-    HANSA_CO_TRY(auto fresh, co_await fresh_or_stale());
-    catalog::Snapshot& view = fresh.view;
-    list.stale = list.stale || fresh.stale;
+    HANSA_CO_TRY(auto seen, co_await fresh_or_stale());
+    auto& view = seen.view;
+    list.stale = list.stale || seen.outage;
     if (list.names.empty()) {
       HANSA_CO_TRY(const auto state, view.repository_state(repository));
       if (!state || !state->populated()) {
-        co_return make_error(ErrorCode::not_found, Subject::repository, "there is no repository " + repository.text());
+        Error none =
+            make_error(ErrorCode::not_found, Subject::repository, "there is no repository " + repository.text());
+        co_return missing_from(seen, repository, std::move(none));
       }
     }
     if (plan.limit == 0) co_return list;
@@ -49,12 +51,11 @@ io::Task<Result<NameList>> Service::list_repositories(auth::Access who, Page pag
   NameList list;
   std::string after = page.after;
   while (plan.limit > 0) {
-    HANSA_CO_TRY(auto fresh, co_await fresh_or_stale());
-    catalog::Snapshot& view = fresh.view;
-    list.stale = list.stale || fresh.stale;
+    HANSA_CO_TRY(auto seen, co_await fresh_or_stale());
+    list.stale = list.stale || seen.outage;
     const std::size_t want = std::min(plan.step(), plan.limit - list.names.size());
     const auto readable = [&who](const oci::RepositoryName& name) { return who.may(auth::Action::read, name); };
-    HANSA_CO_TRY(auto found, view.list_repositories(after, want, readable));
+    HANSA_CO_TRY(auto found, seen.view.list_repositories(after, want, readable));
     std::ranges::move(found.names, std::back_inserter(list.names));
     list.more = found.more;
     if (!found.more || list.names.size() >= plan.limit || list.names.empty()) break;
@@ -71,12 +72,12 @@ io::Task<Result<ReferrerList>> Service::list_referrers(auth::Access who, oci::Re
     HANSA_CO_TRY(after, oci::Digest::parse(page.after));
   }
   const std::size_t limit = std::min(page.limit.value_or(max_page), max_page);
-  catalog::ReferrerPage found;
   ReferrerList list;
+  catalog::ReferrerPage found;
   {
-    HANSA_CO_TRY(auto fresh, co_await fresh_or_stale());
-    list.stale = fresh.stale;
-    HANSA_CO_TRY(found, fresh.view.list_referrers(repository, subject, types, after, limit));
+    HANSA_CO_TRY(auto seen, co_await fresh_or_stale());
+    list.stale = seen.outage.has_value();
+    HANSA_CO_TRY(found, seen.view.list_referrers(repository, subject, types, after, limit));
   }
   list.more = found.more;
   for (auto& entry : found.referrers) {

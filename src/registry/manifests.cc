@@ -11,11 +11,6 @@ ManifestHead head_of(const catalog::ManifestState& state, bool stale) {
   return {.digest = state.digest, .media_type = state.media_type, .size = state.size, .stale = stale};
 }
 
-Error no_manifest(const oci::RepositoryName& repository, const oci::Reference& reference) {
-  return make_error(ErrorCode::not_found, Subject::manifest,
-                    "the repository " + repository.text() + " has no manifest " + oci::to_string(reference));
-}
-
 // All tags that a push names, each once, in the order given.
 std::vector<oci::Tag> tags_of(const ManifestPush& push) {
   std::vector<oci::Tag> tags;
@@ -50,49 +45,51 @@ void set_rights(catalog::ManifestPut& put, const auth::Access& who) {
 
 }  // namespace
 
-Result<catalog::ManifestState> Service::manifest_in(catalog::Snapshot& view, const oci::RepositoryName& repository,
-                                                    const oci::Reference& reference) {
+Result<std::optional<catalog::ManifestState>> look_up(catalog::Snapshot& view, const oci::RepositoryName& repository,
+                                                      const oci::Reference& reference) {
   if (const auto* tag = std::get_if<oci::Tag>(&reference)) {
-    HANSA_TRY(auto state, view.tag(repository, *tag));
-    if (state) return std::move(state->manifest);
-  } else {
-    HANSA_TRY(auto state, view.manifest(repository, std::get<oci::Digest>(reference)));
-    if (state) return *std::move(state);
+    HANSA_TRY(const auto state, view.tag(repository, *tag));
+    return state ? std::optional(state->manifest) : std::nullopt;
   }
-  return missing(view, repository, no_manifest(repository, reference));
+  return view.manifest(repository, std::get<oci::Digest>(reference));
+}
+
+Error no_manifest(const oci::RepositoryName& repository, const oci::Reference& reference) {
+  return make_error(ErrorCode::not_found, Subject::manifest,
+                    "the repository " + repository.text() + " has no manifest " + oci::to_string(reference));
 }
 
 io::Task<Result<Service::FoundManifest>> Service::find_manifest(auth::Access who, oci::RepositoryName repository,
                                                                 oci::Reference reference) {
   HANSA_CO_CHECK(require(who, auth::Action::read, repository));
-  HANSA_CO_TRY(auto fresh, co_await fresh_or_stale());
-  auto found = manifest_in(fresh.view, repository, reference);
-  if (!fresh.stale) {
-    if (!found) co_return std::move(found).error();
-    co_return FoundManifest{*std::move(found), false};
+  auto fresh = co_await fresh_snapshot();
+  if (!fresh && is_outage(fresh.error())) {
+    HANSA_CO_TRY(auto told, co_await ask_members(repository, reference));
+    if (told) co_return FoundManifest{.state = *std::move(told), .renewable = false};
+    HANSA_CO_TRY(auto seen, stale_view(std::move(fresh).error()));
+    HANSA_CO_TRY(auto state, look_up(seen.view, repository, reference));
+    if (!state) co_return missing_from(seen, repository, no_manifest(repository, reference));
+    co_return FoundManifest{.state = *std::move(state), .renewable = false, .stale = true};
   }
-  // Somebody who still reaches the store knows better (P6).
-  auto told = co_await ask_peers(std::move(repository), std::move(reference));
-  if (told && !*told) co_return std::move(*told).error();
-  if (told) co_return FoundManifest{**std::move(told), false};
-  if (!found) co_return std::move(found).error();
-  co_return FoundManifest{*std::move(found), true};
+  if (!fresh) co_return std::move(fresh).error();
+  HANSA_CO_TRY(auto state, look_up(*fresh, repository, reference));
+  if (!state) co_return missing(*fresh, repository, no_manifest(repository, reference));
+  co_return FoundManifest{.state = *std::move(state)};
 }
 
 io::Task<Result<ManifestHead>> Service::head_manifest(auth::Access who, oci::RepositoryName repository,
                                                       oci::Reference reference) {
   HANSA_CO_TRY(const auto found, co_await find_manifest(who, repository, reference));
-  const catalog::ManifestState& state = found.state;
-  if (who.may_push(repository) && !found.stale) {
+  if (found.renewable && who.may_push(repository)) {
     // The caller may go on to refer to it, so nothing may collect it meanwhile (H6).
-    catalog::Planner plan = [repository, digest = state.digest](const catalog::Planning& planning) {
+    catalog::Planner plan = [repository, digest = found.state.digest](const catalog::Planning& planning) {
       return plan_renew_manifest(planning, repository, digest);
     };
     auto renewed = co_await catalog_.submit(std::move(plan));
     if (!renewed && renewed.error().code == ErrorCode::not_found) co_return no_manifest(repository, reference);
     if (!renewed) co_return renewed.error();
   }
-  co_return head_of(state, found.stale);
+  co_return head_of(found.state, found.stale);
 }
 
 io::Task<Result<ManifestContent>> Service::get_manifest(auth::Access who, oci::RepositoryName repository,
@@ -105,6 +102,10 @@ io::Task<Result<ManifestContent>> Service::get_manifest(auth::Access who, oci::R
 io::Task<Result<std::shared_ptr<const std::string>>> Service::manifest_body(oci::Digest digest, std::uint64_t size) {
   if (auto known = bodies_.find(digest)) co_return known;
   auto opened = co_await open_blob(digest);
+  if (!opened && opened.error().code == ErrorCode::not_found) {
+    co_return make_error(ErrorCode::unavailable, Subject::manifest,
+                         "the bytes of the manifest " + digest.text() + " cannot be had now");
+  }
   if (!opened) co_return opened.error();
   auto body = std::make_shared<std::string>(size, '\0');
   const Bytes out(reinterpret_cast<std::byte*>(body->data()), body->size());
@@ -132,6 +133,7 @@ io::Task<Result<ManifestPushed>> Service::put_manifest(auth::Access who, oci::Re
   HANSA_CO_TRY(const auto digest, digest_of(push));
   auto manifest = std::make_shared<const oci::Manifest>(std::move(parsed));
   auto body = std::make_shared<const std::string>(std::move(push.body));
+  const std::uint64_t size = body->size();
   HANSA_CO_TRY(auto receipt, co_await blobs_.put(digest, *body));
 
   catalog::ManifestPut put{.repository = repository,
@@ -146,13 +148,13 @@ io::Task<Result<ManifestPushed>> Service::put_manifest(auth::Access who, oci::Re
                            .may_put_manifest = nullptr};
   set_rights(put, who);
   ReceiptPlanner plan = [put = std::move(put)](const std::vector<catalog::Receipt>& fresh) -> catalog::Planner {
-    auto with_receipt = put;
-    with_receipt.receipts = fresh;
-    return [with_receipt = std::move(with_receipt)](const catalog::Planning& planning) {
-      return plan_put_manifest(planning, with_receipt);
+    auto with_receipts = put;
+    with_receipts.receipts = fresh;
+    return [with_receipts = std::move(with_receipts)](const catalog::Planning& planning) {
+      return plan_put_manifest(planning, with_receipts);
     };
   };
-  HANSA_CO_CHECK(co_await submit_with_receipt(digest, std::move(receipt), std::move(plan)));
+  HANSA_CO_CHECK(co_await submit_with_receipts(digest, size, std::move(receipt), std::move(plan)));
   bodies_.insert(digest, std::move(body));
   ManifestPushed pushed{.digest = digest, .subject = std::nullopt, .tags = std::move(tags)};
   if (manifest->subject) pushed.subject = manifest->subject->digest;

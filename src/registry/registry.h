@@ -6,6 +6,9 @@
 // invalid(...), missing_reference(manifest), referenced(manifest|blob), range(upload), precondition(manifest),
 // too_large, too_many, out_of_space, unavailable, corrupt(blob).
 //
+// A member of a cluster whose metadata store cannot be reached answers reads as it last saw them, marked `stale`, for a
+// while and if no other member knows better (P6). Stale answers are positive: what it does not see is unavailable.
+//
 // Thread rule: any executor's thread. The registry and what it was given outlive every call.
 #pragma once
 
@@ -30,12 +33,11 @@ inline constexpr std::size_t max_mount_candidates = 64;
 
 // ---- pull -------------------------------------------------------------------------------------------------------
 
-// `stale`, here and below: the metadata store could not be reached, and this is what this node's view last knew (P6).
 struct ManifestHead {
   oci::Digest digest;
   std::string media_type;
   std::uint64_t size = 0;
-  bool stale = false;
+  bool stale = false;  // see Registry
 };
 
 struct ManifestContent {
@@ -47,7 +49,7 @@ struct BlobHead {
   oci::Digest digest;
   std::uint64_t size = 0;
   std::string media_type;  // as a manifest of this repository names it, else application/octet-stream
-  bool stale = false;
+  bool stale = false;      // see Registry
 };
 
 struct BlobContent {
@@ -95,7 +97,7 @@ struct Page {
 struct NameList {
   std::vector<std::string> names;  // in byte order
   bool more = false;
-  bool stale = false;
+  bool stale = false;  // see Registry
 };
 
 struct Referrer {
@@ -107,7 +109,7 @@ struct Referrer {
 struct ReferrerList {
   std::vector<Referrer> referrers;  // in the order of their digests
   bool more = false;
-  bool stale = false;
+  bool stale = false;  // see Registry
 };
 
 class Registry {

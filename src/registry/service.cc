@@ -1,5 +1,7 @@
 #include "registry/service.h"
 
+#include <limits>
+
 #include "registry/service_impl.h"
 
 namespace hansa::registry {
@@ -12,6 +14,15 @@ Error refusal(const auth::Access& who, std::string_view action, const oci::Repos
   }
   return make_error(ErrorCode::denied, Subject::repository,
                     "the user \"" + who.identity().user + "\" has no right to " + what);
+}
+
+SessionOptions session_options(const RegistryOptions& options, const std::optional<ClusterParts>& cluster) {
+  SessionOptions sessions{.secret = options.upload_secret, .node = {}, .max_open = options.max_uploads, .in_use = {}};
+  if (cluster) {
+    sessions.node = cluster->node;
+    sessions.in_use = [&copies = cluster->copies](const std::string& id) { return copies.is_staging(id); };
+  }
+  return sessions;
 }
 
 }  // namespace
@@ -40,38 +51,14 @@ Service::Service(catalog::Catalog& catalog, blob::BlobStore& blobs, io::Random& 
       log_(log),
       cluster_(std::move(cluster)),
       max_staleness_(options.max_staleness),
+      members_failed_(std::numeric_limits<std::int64_t>::min() / 2),
       sessions_(
-          blobs, random, [&catalog] { return catalog.newest_tick(); },
-          SessionOptions{.secret = options.upload_secret,
-                         .node = cluster_ ? cluster_->node : std::string(),
-                         .max_open = options.max_uploads}),
+          blobs, random, [&catalog] { return catalog.newest_tick(); }, session_options(options, cluster_)),
       bodies_(options.manifest_cache) {}
 
 io::Task<Result<catalog::Snapshot>> Service::fresh_snapshot() {
   HANSA_CO_CHECK(co_await catalog_.barrier());
   co_return catalog_.snapshot();
-}
-
-io::Task<Result<Service::Fresh>> Service::fresh_or_stale() {
-  auto passed = co_await catalog_.barrier();
-  if (passed) {
-    HANSA_CO_TRY(auto view, catalog_.snapshot());
-    co_return Fresh{std::move(view), false};
-  }
-  const bool out_of_reach = passed.error().code == ErrorCode::unavailable || passed.error().code == ErrorCode::timeout;
-  if (!cluster_ || !out_of_reach || !catalog_.passed_within(max_staleness_)) co_return std::move(passed).error();
-  HANSA_CO_TRY(auto view, catalog_.snapshot());
-  ++stale_answers_;
-  co_return Fresh{std::move(view), true};
-}
-
-io::Task<Result<std::shared_ptr<blob::BlobReader>>> Service::open_blob(oci::Digest digest) {
-  if (cluster_) co_return co_await cluster_->copies.obtain(digest);
-  auto opened = co_await blobs_.open(digest);
-  if (opened || opened.error().code != ErrorCode::not_found) co_return opened;
-  log_.error("a blob's file is missing", {{"digest", digest.text()}});
-  co_return make_error(ErrorCode::unavailable, Subject::blob,
-                       "the bytes of " + digest.text() + " cannot be had now; push the blob again to heal it");
 }
 
 Error Service::missing(catalog::Snapshot& view, const oci::RepositoryName& repository, Error otherwise) {
@@ -87,14 +74,23 @@ io::Task<Error> Service::missing_now(oci::RepositoryName repository, Error other
   co_return missing(*view, repository, std::move(otherwise));
 }
 
-io::Task<Result<void>> Service::submit_with_receipt(oci::Digest digest, blob::Receipt receipt, ReceiptPlanner plan) {
+io::Task<Result<std::shared_ptr<blob::BlobReader>>> Service::open_blob(oci::Digest digest) {
+  if (cluster_) return cluster_->copies.obtain(digest);
+  return blobs_.open(digest);
+}
+
+// Enough receipts for the commit: the own one, and those of other members that the layout asks for (P1).
+io::Task<Result<std::vector<catalog::Receipt>>> Service::confirm(oci::Digest digest, std::uint64_t size,
+                                                                 blob::Receipt own) {
+  if (cluster_) co_return co_await cluster_->copies.confirm(std::move(digest), size, std::move(own));
+  co_return std::vector<catalog::Receipt>{{.node = std::move(own.node), .disk = std::move(own.disk), .tick = own.tick}};
+}
+
+io::Task<Result<void>> Service::submit_with_receipts(oci::Digest digest, std::uint64_t size, blob::Receipt own,
+                                                     ReceiptPlanner plan) {
   for (int attempt = 0; attempt < max_receipt_renewals; ++attempt) {
-    std::vector<catalog::Receipt> receipts{{.node = receipt.node, .disk = receipt.disk, .tick = receipt.tick}};
-    if (cluster_) {
-      HANSA_CO_TRY(receipts, co_await cluster_->copies.confirm(digest, receipt));
-    }
-    auto planner = plan(receipts);
-    auto submitted = co_await catalog_.submit(std::move(planner));
+    HANSA_CO_TRY(const auto receipts, co_await confirm(digest, size, std::move(own)));
+    auto submitted = co_await catalog_.submit(plan(receipts));
     if (submitted) co_return Result<void>{};
     if (submitted.error().code != ErrorCode::conflict) co_return submitted.error();
     auto renewed = co_await blobs_.renew_receipt(digest);
@@ -104,7 +100,7 @@ io::Task<Result<void>> Service::submit_with_receipt(oci::Digest digest, blob::Re
                            "the push of " + digest.text() + " took so long that it must be sent again");
     }
     if (!renewed) co_return renewed.error();
-    receipt = std::move(*renewed);
+    own = std::move(*renewed);
   }
   co_return make_error(ErrorCode::unavailable, "the slow clock ran ahead of this push again and again; try again");
 }
@@ -115,7 +111,7 @@ io::Task<Result<void>> Service::link(oci::RepositoryName repository, oci::Digest
     catalog::LinkUpload upload{.repository = repository, .digest = digest, .size = size, .receipts = fresh};
     return [upload = std::move(upload)](const catalog::Planning& planning) { return plan_link(planning, upload); };
   };
-  co_return co_await submit_with_receipt(digest, std::move(receipt), std::move(plan));
+  co_return co_await submit_with_receipts(digest, size, std::move(receipt), std::move(plan));
 }
 
 std::vector<std::byte> Service::take_buffer() {

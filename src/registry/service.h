@@ -1,4 +1,5 @@
-// make_registry: the Registry on a catalogue and a blob store. What is given outlives it.
+// make_registry: the Registry on a catalogue and a blob store, of one node or of a member of a cluster. What is given
+// outlives it.
 #pragma once
 
 #include <memory>
@@ -14,13 +15,6 @@
 
 namespace hansa::registry {
 
-struct RegistryOptions {
-  std::string upload_secret;                           // for the MACs of upload sessions; kept over restarts
-  std::size_t max_uploads = 1000;                      // open sessions
-  std::size_t manifest_cache = 16 * 1024 * 1024;       // bytes of manifest bodies kept in memory
-  io::Duration max_staleness = std::chrono::hours(1);  // of a cluster's member: see Fresh in service_impl.h
-};
-
 // What makes a registry one of several. Everything outlives it.
 struct ClusterParts {
   cluster::Copies& copies;
@@ -29,13 +23,21 @@ struct ClusterParts {
   std::string node;  // this one's id
 };
 
-// A Registry with the two powers that the node's upkeep needs.
+struct RegistryOptions {
+  std::string upload_secret;                      // for the MACs of upload sessions; kept over restarts; the cluster's
+  std::size_t max_uploads = 1000;                 // open sessions
+  std::size_t manifest_cache = 16 * 1024 * 1024;  // bytes of manifest bodies kept in memory
+  // How long after the last barrier that passed a member without a quorum still answers from its view, marked (P6).
+  io::Duration max_staleness = std::chrono::hours(1);
+};
+
+// A Registry with the powers that the node needs.
 class RegistryService : public Registry {
  public:
   virtual io::Task<Result<std::size_t>> expire_uploads() = 0;
   virtual std::size_t open_uploads() const = 0;
-  virtual std::uint64_t stale_answers() const = 0;  // given since the start without the metadata store (P6)
-  // The verbs upload.* and manifest.find, for the other members.
+  virtual std::uint64_t stale_answers() const = 0;  // since the start, given from the view without a quorum (P6)
+  // Registers the verbs manifest.find and upload.*; of a member of a cluster.
   virtual void serve(cluster::PeerDispatch& dispatch) = 0;
 };
 

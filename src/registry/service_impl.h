@@ -1,10 +1,9 @@
 // The implementation of Registry; private to this room. One file per group of use cases: manifests.cc, blobs.cc,
-// uploads.cc, lists.cc; service.cc holds what they share.
+// uploads.cc, lists.cc; service.cc holds what they share; outage.cc and forward.cc what members ask of each other.
 #pragma once
 
 #include <atomic>
 #include <functional>
-#include <optional>
 #include <vector>
 
 #include "registry/body_cache.h"
@@ -17,6 +16,11 @@ inline constexpr int max_receipt_renewals = 5;       // of one commit, before un
 inline constexpr std::size_t max_unpaged = 100'000;  // names in an answer to a client that asks for no page
 inline constexpr std::size_t upload_buffer = 1024 * 1024;
 inline constexpr std::size_t kept_buffers = 16;
+inline constexpr io::Duration find_limit = std::chrono::seconds(1);            // of asking members for a manifest
+inline constexpr io::Duration find_pause = std::chrono::seconds(2);            // after none of them could say
+inline constexpr io::Duration forward_limit = std::chrono::seconds(5);         // of a forwarded call without a body
+inline constexpr io::Duration forward_stall_limit = std::chrono::seconds(10);  // the owner takes no byte for so long
+inline constexpr io::Duration forward_end_limit = std::chrono::minutes(2);     // it has all bytes: sync, copies, commit
 
 class Service final : public RegistryService {
  public:
@@ -63,40 +67,28 @@ class Service final : public RegistryService {
  private:
   // A snapshot that shows every commit acknowledged before the request (H9).
   io::Task<Result<catalog::Snapshot>> fresh_snapshot();
-  // The same; but while the metadata store is out of reach a member of a cluster answers from its own view for up to
-  // max_staleness after the last barrier that this process passed, and says so (P6).
-  struct Fresh {
+  // The same; without a quorum, and while that is allowed, the view as it is.
+  struct Seen {
     catalog::Snapshot view;
-    bool stale = false;
+    std::optional<Error> outage;  // why it may be stale
   };
-  io::Task<Result<Fresh>> fresh_or_stale();
+  io::Task<Result<Seen>> fresh_or_stale();
+  bool is_outage(const Error& error) const;
+  Result<Seen> stale_view(Error outage);
+  // A negative answer: never from a stale view.
+  Error missing_from(Seen& seen, const oci::RepositoryName& repository, Error otherwise);
+
   struct FoundManifest {
     catalog::ManifestState state;
+    bool renewable = true;  // found behind a barrier of this node
     bool stale = false;
   };
   io::Task<Result<FoundManifest>> find_manifest(auth::Access who, oci::RepositoryName repository,
                                                 oci::Reference reference);
-  Result<catalog::ManifestState> manifest_in(catalog::Snapshot& view, const oci::RepositoryName& repository,
-                                             const oci::Reference& reference);
-  // remote.cc: a peer whose barrier passes answers; empty: there is none.
-  io::Task<std::optional<Result<catalog::ManifestState>>> ask_peers(oci::RepositoryName repository,
-                                                                    oci::Reference reference);
-  io::Task<Result<io::PeerResponse>> answer_find(io::PeerRequest request);
-  io::Task<Result<io::PeerResponse>> answer_upload(io::PeerRequest request);
-  struct Forward {
-    Forward(std::string v, auth::Identity w, oci::RepositoryName r, std::string s)
-        : verb(std::move(v)), who(std::move(w)), repository(std::move(r)), session(std::move(s)) {}
-    std::string verb;
-    auth::Identity who;
-    oci::RepositoryName repository;
-    std::string session;
-    std::optional<ChunkRange> range;
-    std::optional<oci::Digest> digest;
-    io::ByteSource* body = nullptr;
-  };
-  // Passes a request of an upload on to the member that has the session.
-  io::Task<Result<std::uint64_t>> forward(std::string owner, Forward request);
-  // The blob from this disk or, in a cluster, from a member.
+  // As another member sees it behind its barrier; empty: none can say. not_found as that member says it.
+  io::Task<Result<std::optional<catalog::ManifestState>>> ask_members(oci::RepositoryName repository,
+                                                                      oci::Reference reference);
+  io::Task<Result<io::PeerResponse>> on_find(io::PeerRequest request);
   io::Task<Result<std::shared_ptr<blob::BlobReader>>> open_blob(oci::Digest digest);
   io::Task<Result<std::shared_ptr<const std::string>>> manifest_body(oci::Digest digest, std::uint64_t size);
   // not_found(repository) when nothing of it exists, else `otherwise`.
@@ -105,11 +97,33 @@ class Service final : public RegistryService {
 
   // Submits what `plan` makes of a receipt, with fresh receipts while the old ones do not count any more (H1).
   using ReceiptPlanner = std::function<catalog::Planner(const std::vector<catalog::Receipt>&)>;
-  io::Task<Result<void>> submit_with_receipt(oci::Digest digest, blob::Receipt receipt, ReceiptPlanner plan);
+  io::Task<Result<void>> submit_with_receipts(oci::Digest digest, std::uint64_t size, blob::Receipt own,
+                                              ReceiptPlanner plan);
+  io::Task<Result<std::vector<catalog::Receipt>>> confirm(oci::Digest digest, std::uint64_t size, blob::Receipt own);
   io::Task<Result<void>> link(oci::RepositoryName repository, oci::Digest digest, std::uint64_t size,
                               blob::Receipt receipt);
   io::Task<Result<void>> receive(blob::StagedBlob& staged, std::optional<ChunkRange> range, io::ByteSource& body);
   io::Task<Result<void>> complete(UploadSessions::Session& session, oci::RepositoryName repository, oci::Digest digest);
+
+  // Sessions that this node has, for a user whose rights are checked.
+  io::Task<Result<UploadStatus>> local_status(std::string user, oci::RepositoryName repository, std::string session);
+  io::Task<Result<UploadStatus>> local_append(std::string user, oci::RepositoryName repository, std::string session,
+                                              std::optional<ChunkRange> range, io::ByteSource& body);
+  io::Task<Result<void>> local_finish(std::string user, oci::RepositoryName repository, std::string session,
+                                      std::optional<ChunkRange> range, io::ByteSource& body, oci::Digest digest);
+  io::Task<Result<void>> local_cancel(std::string user, oci::RepositoryName repository, std::string session);
+
+  // Sessions that another member has. `body` null: none.
+  struct UploadCall {
+    std::string verb;
+    oci::RepositoryName repository;
+    std::string session;
+    std::optional<ChunkRange> range = std::nullopt;
+    std::optional<oci::Digest> digest = std::nullopt;
+  };
+  io::Task<Result<UploadStatus>> forward(io::NodeId owner, auth::Identity who, UploadCall call, io::ByteSource* body);
+  io::Task<Result<io::PeerResponse>> send_call(io::NodeId owner, io::PeerRequest request, io::ByteSource* body);
+  io::Task<Result<io::PeerResponse>> on_upload(io::PeerRequest request);
 
   // Buffers for request bodies; a few are kept.
   std::vector<std::byte> take_buffer();
@@ -121,10 +135,10 @@ class Service final : public RegistryService {
   Logger& log_;
   const std::optional<ClusterParts> cluster_;
   const io::Duration max_staleness_;
+  std::atomic<std::int64_t> members_failed_;  // boot time at which no member could say, nanoseconds
+  std::atomic<std::uint64_t> stale_answers_ = 0;
   UploadSessions sessions_;
   BodyCache bodies_;
-  std::atomic<std::uint64_t> stale_answers_ = 0;
-  std::atomic<std::int64_t> ask_peers_from_{};  // monotonic nanoseconds: nobody had a quorum until then
   std::mutex buffers_mutex_;
   std::vector<std::vector<std::byte>> buffers_;
 };
@@ -132,5 +146,10 @@ class Service final : public RegistryService {
 // denied, or unauthenticated for the anonymous caller, unless the caller may.
 Result<void> require(const auth::Access& who, auth::Action action, const oci::RepositoryName& repository);
 Result<void> require_push(const auth::Access& who, const oci::RepositoryName& repository);
+
+// The manifest as the view has it; empty: it is not there.
+Result<std::optional<catalog::ManifestState>> look_up(catalog::Snapshot& view, const oci::RepositoryName& repository,
+                                                      const oci::Reference& reference);
+Error no_manifest(const oci::RepositoryName& repository, const oci::Reference& reference);
 
 }  // namespace hansa::registry

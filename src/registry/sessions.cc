@@ -23,10 +23,10 @@ std::string signed_text(const oci::RepositoryName& repository, std::string_view 
 
 }  // namespace
 
-// [<node>.]<random>-<algorithm>-<mac>: one path segment and a file name.
+// [<node>_]<random>-<algorithm>-<mac>: one path segment and a file name.
 std::string UploadSessions::make_id(const oci::RepositoryName& repository, std::string_view user,
                                     oci::Algorithm algorithm) {
-  const std::string owner = options_.node.empty() ? "" : options_.node + ".";
+  const std::string owner = options_.node.empty() ? "" : options_.node + "_";
   const std::string start = owner + random_.hex(random_bytes) + "-" + std::string(oci::to_string(algorithm));
   return start + "-" +
          pki::hmac_sha256_hex(options_.secret, signed_text(repository, user, start)).substr(0, mac_characters);
@@ -40,17 +40,20 @@ std::optional<oci::Algorithm> UploadSessions::check_id(const oci::RepositoryName
   const std::string expected =
       pki::hmac_sha256_hex(options_.secret, signed_text(repository, user, start)).substr(0, mac_characters);
   if (!pki::equal_in_constant_time(expected, id.substr(last + 1))) return std::nullopt;
-  const auto middle = start.find('-');
+  const auto middle = start.rfind('-');
   if (middle == std::string_view::npos) return std::nullopt;
   auto algorithm = oci::parse_algorithm(start.substr(middle + 1));
   if (!algorithm) return std::nullopt;
   return *algorithm;
 }
 
-std::string UploadSessions::foreign_owner(std::string_view id) const {
-  const auto dot = id.find('.');
-  if (options_.node.empty() || dot == std::string_view::npos || id.substr(0, dot) == options_.node) return {};
-  return std::string(id.substr(0, dot));
+std::optional<std::string> UploadSessions::owner_elsewhere(const oci::RepositoryName& repository, std::string_view user,
+                                                           std::string_view id) const {
+  if (options_.node.empty() || !check_id(repository, user, id)) return std::nullopt;
+  const auto end = id.rfind('_');
+  // Without a name: begun before this node became a member.
+  if (end == std::string_view::npos || id.substr(0, end) == options_.node) return std::nullopt;
+  return std::string(id.substr(0, end));
 }
 
 io::Task<Result<UploadSessions::Hold>> UploadSessions::begin(oci::RepositoryName repository, std::string user,
@@ -175,7 +178,7 @@ io::Task<Result<std::size_t>> UploadSessions::expire() {
     }
     std::map<std::string, blob::TickNumber> still;
     for (const auto& id : staged) {
-      if (sessions_.contains(id)) continue;
+      if (sessions_.contains(id) || (options_.in_use && options_.in_use(id))) continue;
       const auto known = strays_.find(id);
       const blob::TickNumber seen = known == strays_.end() ? now : known->second;
       if (seen + options_.idle_ticks > now) {

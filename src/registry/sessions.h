@@ -1,9 +1,9 @@
 // UploadSessions: the open uploads of one node.
 //
-// A session's id is random and carries a MAC over repository and user, so that it works only where it was given out,
-// and is recognised after a restart without a record: the staged file is then reopened and hashed from its start
-// (H12). One request at a time uses a session; a second one is refused. Idle sessions expire by ticks, never by wall
-// time.
+// A session's id is random, names the member that has it (in a cluster), and carries a MAC over repository and user, so
+// that it works only where it was given out, and is recognised after a restart without a record: the staged file is
+// then reopened and hashed from its start (H12). One request at a time uses a session; a second one is refused. Idle
+// sessions expire by ticks, never by wall time.
 //
 // Thread-safe. The blob store outlives it.
 #pragma once
@@ -25,11 +25,13 @@
 namespace hansa::registry {
 
 struct SessionOptions {
-  std::string secret;  // of the MACs; kept over restarts, or open sessions end with the process; a cluster's is shared
-  std::string node;    // of a member of a cluster: stands in its ids, so that others pass requests on; no '-' in it
+  std::string secret;  // of the MACs; kept over restarts, or open sessions end with the process
+  std::string node;    // of a cluster's member: stands in every id, so letters, digits, - and _; empty: one node
   std::size_t max_open = 1000;          // more are refused: too_many
   std::uint64_t idle_ticks = 10;        // a session that no request touched for so long is dropped
   std::size_t max_remembered = 10'000;  // finished ones, for repeated PUTs; the oldest go first
+  // Staged files that somebody else writes now: not to be expired. Absent: there are none.
+  std::function<bool(const std::string&)> in_use;
 };
 
 class UploadSessions {
@@ -69,13 +71,13 @@ class UploadSessions {
   // not_found(upload) for ids that are unknown, expired, or of another repository or user; too_many(upload) while
   // another request uses it.
   io::Task<Result<Hold>> acquire(oci::RepositoryName repository, std::string user, std::string id);
+  // The other member that has the session; empty: this one, or it is none of ours (acquire() says so).
+  std::optional<std::string> owner_elsewhere(const oci::RepositoryName& repository, std::string_view user,
+                                             std::string_view id) const;
   // Ends a held session and removes its bytes.
   io::Task<Result<void>> discard(Session& session);
   // The session succeeded: remember it for a tick.
   void finished(Session& session);
-
-  // The node whose session this is; empty: this one's, or no id at all.
-  std::string foreign_owner(std::string_view id) const;
 
   // Drops what is idle, here and on the disk; returns how many.
   io::Task<Result<std::size_t>> expire();

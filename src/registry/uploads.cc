@@ -25,13 +25,16 @@ io::Task<Result<UploadStatus>> Service::begin_upload(auth::Access who, oci::Repo
 io::Task<Result<UploadStatus>> Service::upload_status(auth::Access who, oci::RepositoryName repository,
                                                       std::string session) {
   HANSA_CO_CHECK(require(who, auth::Action::create, repository));
-  if (const auto owner = sessions_.foreign_owner(session); !owner.empty()) {
-    Forward request("upload.status", who.identity(), repository, session);
-    HANSA_CO_TRY(const std::uint64_t received, co_await forward(owner, std::move(request)));
-    co_return UploadStatus{.session = session, .received = received};
+  if (auto owner = sessions_.owner_elsewhere(repository, who.identity().user, session)) {
+    UploadCall call{.verb = "upload.status", .repository = std::move(repository), .session = std::move(session)};
+    co_return co_await forward(io::NodeId(*std::move(owner)), who.identity(), std::move(call), nullptr);
   }
-  HANSA_CO_TRY(const auto held,
-               co_await sessions_.acquire(std::move(repository), who.identity().user, std::move(session)));
+  co_return co_await local_status(who.identity().user, std::move(repository), std::move(session));
+}
+
+io::Task<Result<UploadStatus>> Service::local_status(std::string user, oci::RepositoryName repository,
+                                                     std::string session) {
+  HANSA_CO_TRY(const auto held, co_await sessions_.acquire(std::move(repository), std::move(user), std::move(session)));
   if (held->finished) {
     co_return make_error(ErrorCode::not_found, Subject::upload, "this upload is finished");
   }
@@ -66,15 +69,21 @@ io::Task<Result<UploadStatus>> Service::append_upload(auth::Access who, oci::Rep
                                                       std::string session, std::optional<ChunkRange> range,
                                                       io::ByteSource& body) {
   HANSA_CO_CHECK(require(who, auth::Action::create, repository));
-  if (const auto owner = sessions_.foreign_owner(session); !owner.empty()) {
-    Forward request("upload.append", who.identity(), repository, session);
-    request.range = range;
-    request.body = &body;
-    HANSA_CO_TRY(const std::uint64_t received, co_await forward(owner, std::move(request)));
-    co_return UploadStatus{.session = session, .received = received};
+  if (auto owner = sessions_.owner_elsewhere(repository, who.identity().user, session)) {
+    UploadCall call{.verb = "upload.append",
+                    .repository = std::move(repository),
+                    .session = std::move(session),
+                    .range = range,
+                    .digest = std::nullopt};
+    co_return co_await forward(io::NodeId(*std::move(owner)), who.identity(), std::move(call), &body);
   }
-  HANSA_CO_TRY(const auto held,
-               co_await sessions_.acquire(std::move(repository), who.identity().user, std::move(session)));
+  co_return co_await local_append(who.identity().user, std::move(repository), std::move(session), range, body);
+}
+
+io::Task<Result<UploadStatus>> Service::local_append(std::string user, oci::RepositoryName repository,
+                                                     std::string session, std::optional<ChunkRange> range,
+                                                     io::ByteSource& body) {
+  HANSA_CO_TRY(const auto held, co_await sessions_.acquire(std::move(repository), std::move(user), std::move(session)));
   if (!held->staged) {
     co_return make_error(ErrorCode::not_found, Subject::upload, "this upload is finished");
   }
@@ -86,15 +95,22 @@ io::Task<Result<void>> Service::finish_upload(auth::Access who, oci::RepositoryN
                                               std::optional<ChunkRange> range, io::ByteSource& body,
                                               oci::Digest digest) {
   HANSA_CO_CHECK(require(who, auth::Action::create, repository));
-  if (const auto owner = sessions_.foreign_owner(session); !owner.empty()) {
-    Forward request("upload.finish", who.identity(), repository, session);
-    request.range = range;
-    request.digest = digest;
-    request.body = &body;
-    HANSA_CO_CHECK(co_await forward(owner, std::move(request)));
+  if (auto owner = sessions_.owner_elsewhere(repository, who.identity().user, session)) {
+    UploadCall call{.verb = "upload.finish",
+                    .repository = std::move(repository),
+                    .session = std::move(session),
+                    .range = range,
+                    .digest = digest};
+    HANSA_CO_CHECK(co_await forward(io::NodeId(*std::move(owner)), who.identity(), std::move(call), &body));
     co_return Result<void>{};
   }
-  HANSA_CO_TRY(const auto held, co_await sessions_.acquire(repository, who.identity().user, std::move(session)));
+  co_return co_await local_finish(who.identity().user, std::move(repository), std::move(session), range, body, digest);
+}
+
+io::Task<Result<void>> Service::local_finish(std::string user, oci::RepositoryName repository, std::string session,
+                                             std::optional<ChunkRange> range, io::ByteSource& body,
+                                             oci::Digest digest) {
+  HANSA_CO_TRY(const auto held, co_await sessions_.acquire(repository, std::move(user), std::move(session)));
   if (held->stored) {
     // Its bytes are stored already: a repeated PUT after a cut answer (H12).
     if (*held->stored != digest) {
@@ -145,13 +161,16 @@ io::Task<Result<void>> Service::complete(UploadSessions::Session& session, oci::
 
 io::Task<Result<void>> Service::cancel_upload(auth::Access who, oci::RepositoryName repository, std::string session) {
   HANSA_CO_CHECK(require(who, auth::Action::create, repository));
-  if (const auto owner = sessions_.foreign_owner(session); !owner.empty()) {
-    Forward request("upload.cancel", who.identity(), repository, session);
-    HANSA_CO_CHECK(co_await forward(owner, std::move(request)));
+  if (auto owner = sessions_.owner_elsewhere(repository, who.identity().user, session)) {
+    UploadCall call{.verb = "upload.cancel", .repository = std::move(repository), .session = std::move(session)};
+    HANSA_CO_CHECK(co_await forward(io::NodeId(*std::move(owner)), who.identity(), std::move(call), nullptr));
     co_return Result<void>{};
   }
-  HANSA_CO_TRY(const auto held,
-               co_await sessions_.acquire(std::move(repository), who.identity().user, std::move(session)));
+  co_return co_await local_cancel(who.identity().user, std::move(repository), std::move(session));
+}
+
+io::Task<Result<void>> Service::local_cancel(std::string user, oci::RepositoryName repository, std::string session) {
+  HANSA_CO_TRY(const auto held, co_await sessions_.acquire(std::move(repository), std::move(user), std::move(session)));
   if (held->finished) {
     co_return make_error(ErrorCode::not_found, Subject::upload, "this upload is finished");
   }

@@ -1,0 +1,234 @@
+// Several members of a cluster in one world: one catalogue that all share, and for each member its own way to it, its
+// own disk of blobs, its own registry, and a wire to the others. For tests only.
+//
+//   ClusterBed bed(3);                       // n1, n2, n3; W = 2
+//   bed["n1"].push_blob("team/app", "text");
+//   bed["n2"].pull_blob("team/app", digest("text"));
+//   bed["n1"].store.reachable = false;       // it has lost the metadata store
+//   bed.stop("n3");                          // its process ends, its disk and its record stay
+//
+// Every member's view is the one SQLite file, so views never lag here; that is meta/etcd's own matter.
+#pragma once
+
+#include "blob/disk/disk_store.h"
+#include "catalog/bed_test.h"
+#include "catalog/member_plan.h"
+#include "cluster/members.h"
+#include "node/testing/bed.h"
+#include "registry/service.h"
+#include "sim/ports/network.h"
+
+namespace hansa::registry::testing {
+
+using node::testing::digest;
+using node::testing::fails_with;
+using node::testing::image;
+using node::testing::name;
+using node::testing::ref;
+
+// One member's way to the shared store.
+class Gate final : public meta::MetadataStore {
+ public:
+  explicit Gate(meta::MetadataStore& inner) : inner_(inner) {}
+  bool reachable = true;
+  std::uint64_t commits = 0;  // that were tried
+
+  Result<std::unique_ptr<meta::Snapshot>> snapshot() override { return inner_.snapshot(); }
+  io::Task<Result<meta::Revision>> barrier() override {
+    if (!reachable) co_return away();
+    co_return co_await inner_.barrier();
+  }
+  io::Task<Result<meta::CommitOutcome>> commit(meta::Commit commit) override {
+    ++commits;
+    if (!reachable) co_return away();
+    co_return co_await inner_.commit(std::move(commit));
+  }
+  Result<std::unique_ptr<meta::Subscription>> follow(meta::Revision from,
+                                                     std::function<void(const meta::ChangeSet&)> listener) override {
+    return inner_.follow(from, std::move(listener));
+  }
+  io::Task<Result<std::unique_ptr<meta::Lease>>> lease(io::Duration ttl) override { return inner_.lease(ttl); }
+
+ private:
+  static Error away() { return make_error(ErrorCode::unavailable, "the metadata store cannot be reached"); }
+  meta::MetadataStore& inner_;
+};
+
+class Member {
+ public:
+  Member(catalog::testing::Bed& shared, sim::SimNetwork& network, const std::string& id)
+      : executor(shared.world, id),
+        clock(shared.world, id),
+        disk(shared.world, id),
+        random(shared.world.random(id + "/random")),
+        store(*shared.store),
+        id_(id),
+        shared_(shared),
+        network_(network) {
+    EXPECT_TRUE(disk.make_directories("/data"));
+  }
+  ~Member() { stop(); }
+
+  void start() {
+    catalog = opened(
+        catalog::Catalog::open(store, [this] { return shared_.store->read(); }, shared_.view, clock, random, log));
+    blob::disk::DiskStoreOptions options;
+    options.root = "/data";
+    options.node = id_;
+    options.disk = "disk-" + id_.substr(1);
+    options.current_tick = [this] { return catalog->newest_tick(); };
+    blobs = opened(blob::disk::DiskBlobStore::open(disk, clock, random, log, std::move(options)));
+    members = opened(cluster::Members::open(store, *catalog, io::NodeId(id_)));
+    peer = std::make_unique<sim::SimPeer>(network_, io::NodeId(id_), executor);
+    copies = std::make_unique<cluster::Copies>(*peer, *members, *blobs, *catalog, random, log);
+    registry = make_registry(*catalog, *blobs, random, log, {.upload_secret = "the cluster's"},
+                             ClusterParts{.copies = *copies, .peers = *peer, .members = *members, .node = id_});
+    cluster::PeerDispatch dispatch;
+    copies->serve(dispatch);
+    registry->serve(dispatch);
+    peer->serve([this, dispatch](io::NodeId from, io::PeerRequest request) {
+      ++asked[request.verb];
+      return dispatch.handle(std::move(from), std::move(request));
+    });
+  }
+  void stop() {
+    if (!peer) return;
+    sim::run(shared_.world, executor, peer->close());
+    registry.reset();
+    copies.reset();
+    peer.reset();
+    members.reset();
+    blobs.reset();
+    catalog.reset();
+  }
+
+  template <class T>
+  T run(io::Task<T> task) {
+    return sim::run(shared_.world, executor, std::move(task));
+  }
+  auth::Access as(std::string user) const { return {auth::Identity{.user = std::move(user), .groups = {}}, rights}; }
+  auth::Access alice() const { return as("alice"); }
+
+  // ---- what clients do --------------------------------------------------------------------------------------------
+
+  Result<void> push_blob(std::string_view repository, const std::string& content) {
+    io::MemorySource source(as_bytes(content));
+    return run(registry->push_blob(alice(), name(repository), digest(content), source));
+  }
+  Result<ManifestPushed> push_manifest(std::string_view repository, std::string_view reference, std::string body) {
+    return run(registry->put_manifest(alice(), name(repository), node::testing::Bed::manifest(reference, body)));
+  }
+  // The bytes, or the error as text.
+  std::string pull_blob(std::string_view repository, const oci::Digest& wanted) {
+    auto got = run(registry->get_blob(alice(), name(repository), wanted));
+    return got ? run(read_all(got->reader)) : std::string(to_string(got.error().code));
+  }
+  std::string pull(std::string_view repository, std::string_view reference) {
+    auto got = run(registry->get_manifest(alice(), name(repository), ref(reference)));
+    return got ? *got->body : std::string(to_string(got.error().code));
+  }
+  static io::Task<std::string> read_all(std::shared_ptr<blob::BlobReader> reader) {
+    std::string bytes(reader->size(), '\0');
+    std::size_t at = 0;
+    while (at < bytes.size()) {
+      auto got = co_await reader->read(at, Bytes(reinterpret_cast<std::byte*>(bytes.data()), bytes.size()).subspan(at));
+      if (!got) co_return std::string(to_string(got.error().code));
+      at += *got;
+    }
+    co_return bytes;
+  }
+  static std::string path_of(const oci::Digest& wanted) {
+    return "/data/blobs/sha256/" + wanted.hex().substr(0, 2) + "/" + wanted.hex();
+  }
+  bool has_file(const oci::Digest& wanted) { return disk.info(path_of(wanted)).has_value(); }
+  std::size_t staged_files() { return run(blobs->list_staged())->size(); }
+
+  sim::SimExecutor executor;
+  sim::SimClock clock;
+  sim::SimDisk disk;
+  sim::SimRandom random;
+  NullLogger log;
+  Gate store;
+  std::shared_ptr<node::testing::Rights> rights = std::make_shared<node::testing::Rights>();
+  std::map<std::string, int> asked;  // by the others, by verb
+  std::unique_ptr<meta::Lease> alive;
+  std::unique_ptr<catalog::Catalog> catalog;
+  std::unique_ptr<blob::disk::DiskBlobStore> blobs;
+  std::unique_ptr<cluster::Members> members;
+  std::unique_ptr<sim::SimPeer> peer;
+  std::unique_ptr<cluster::Copies> copies;
+  std::unique_ptr<RegistryService> registry;
+
+ private:
+  template <class T>
+  static T opened(Result<T> result) {
+    HANSA_ASSERT(result.has_value(), "the bed can be opened");
+    return *std::move(result);
+  }
+  const std::string id_;
+  catalog::testing::Bed& shared_;
+  sim::SimNetwork& network_;
+};
+
+class ClusterBed {
+ public:
+  explicit ClusterBed(std::size_t count) : network(shared.world) {
+    std::vector<std::string> ids;
+    for (std::size_t i = 1; i <= count; ++i) {
+      const std::string id = ids.emplace_back("n" + std::to_string(i));
+      members_.emplace(id, std::make_unique<Member>(shared, network, id));
+      join(id);
+      (*this)[id].start();
+    }
+    set_layout(ids, std::min<std::uint64_t>(count, catalog::durable_copies));
+  }
+
+  void set_layout(std::vector<std::string> ids, std::uint64_t write_copies) {
+    catalog::LayoutRecord layout;
+    layout.number = 2;
+    layout.members = std::move(ids);
+    layout.write_copies = write_copies;
+    shared.must([layout](const catalog::Planning& p) -> Result<catalog::Plan> {
+      meta::Commit commit{p.operation, {}, {{std::string(catalog::keys::layout), encode(layout), 0}}, {}};
+      return catalog::Plan{std::move(commit), std::nullopt};
+    });
+  }
+  Member& operator[](const std::string& id) { return *members_.at(id); }
+  // The process ends and the lease with it; others see it when `seen`.
+  void stop(const std::string& id, bool seen = true) {
+    (*this)[id].stop();
+    if (!seen) return;
+    (*this)[id].alive.reset();
+    shared.world.run_until([&] { return shared.now().mod_of(catalog::keys::alive(id)).value() == 0; });
+  }
+  void tick(int times = 1) { shared.tick(times); }
+  std::size_t copies_of(const oci::Digest& wanted) {
+    std::size_t count = 0;
+    for (auto& [id, member] : members_) count += member->has_file(wanted) ? 1 : 0;
+    return count;
+  }
+  // How often a verb was asked, of all members.
+  int asked(const std::string& verb) {
+    int count = 0;
+    for (auto& [id, member] : members_) count += member->asked[verb];
+    return count;
+  }
+
+  catalog::testing::Bed shared;
+  sim::SimNetwork network;
+
+ private:
+  void join(const std::string& id) {
+    catalog::NodeRecord record;
+    record.disk = "disk-" + id.substr(1);
+    record.boot = "boot-" + id;
+    Member& member = (*this)[id];
+    auto lease = sim::run(shared.world, shared.executor, shared.store->lease(std::chrono::seconds(2)));
+    member.alive = *std::move(lease);
+    shared.must([&](const catalog::Planning& p) { return plan_node_start(p, id, record, member.alive->id()); });
+  }
+
+  std::map<std::string, std::unique_ptr<Member>> members_;
+};
+
+}  // namespace hansa::registry::testing
