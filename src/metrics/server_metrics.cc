@@ -29,7 +29,8 @@ ServerMetrics::ServerMetrics(const BuildInfo& build)
         return registry_.counter("zot_repo_uploads_total", "Manifests pushed", labels);
       }),
       sent_(registry_.counter("hansa_blob_sent_bytes_total", "Blob bytes handed to the network")),
-      received_(registry_.counter("hansa_body_received_bytes_total", "Bytes of request bodies read")) {
+      received_(registry_.counter("hansa_body_received_bytes_total", "Bytes of request bodies read")),
+      stale_answers_(registry_.counter("hansa_stale_answers_total", "Answers given from the view without a quorum")) {
   registry_.gauge("zot_up", "Whether the server answers").set(1);
   registry_
       .gauge("zot_info", "The build, as labels; always 0",

@@ -47,6 +47,7 @@ class ServerMetrics {
   void download(const std::string& repository);                                      // a manifest was read
   void upload(const std::string& repository);                                        // a manifest was pushed
   void sent(std::uint64_t bytes) { sent_.add(static_cast<double>(bytes)); }          // blob bytes handed to the network
+  void stale_answer() { stale_answers_.add(); }                                      // given without a quorum, marked
   void received(std::uint64_t bytes) { received_.add(static_cast<double>(bytes)); }  // body bytes taken from it
 
   // Where the node's numbers come from; called at each scrape. Set once, before the first scrape.
@@ -70,6 +71,7 @@ class ServerMetrics {
   PerRepository<Counter> uploads_;
   Counter sent_;
   Counter received_;
+  Counter stale_answers_;
 };
 
 }  // namespace hansa::metrics

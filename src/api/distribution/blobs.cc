@@ -24,7 +24,6 @@ http::Response blob_response(const registry::BlobHead& head) {
   response.headers.add(std::string(digest_header), head.digest.text());
   response.headers.add("ETag", entity_tag(head.digest));
   response.headers.add("Accept-Ranges", "bytes");
-  mark_stale(response, head.stale);
   return response;
 }
 
@@ -122,6 +121,7 @@ Answer get_blob(Call& call) {
   HANSA_CO_TRY(const auto content, co_await call.services.registry.get_blob(call.access, call.repository, digest));
   const auto& headers = call.request.headers;
   auto response = blob_response(content.head);
+  mark_stale(response, content.head.stale, call.services.metrics);
   if (none_match_hits(headers, digest)) {
     response.status = 304;
     co_return response;
@@ -151,6 +151,7 @@ Answer head_blob(Call& call) {
   HANSA_CO_TRY(const oci::Digest digest, digest_of(call));
   HANSA_CO_TRY(const auto head, co_await call.services.registry.head_blob(call.access, call.repository, digest));
   auto response = blob_response(head);
+  mark_stale(response, head.stale, call.services.metrics);
   if (none_match_hits(call.request.headers, digest)) {
     response.status = 304;
   } else {

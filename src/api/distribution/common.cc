@@ -99,16 +99,18 @@ void add_next_link(http::Response& response, std::string_view path, std::size_t 
   response.headers.add("Link", std::move(link));
 }
 
+void mark_stale(http::Response& response, bool stale, metrics::ServerMetrics& metrics) {
+  if (!stale) return;
+  response.headers.add("Warning",
+                       "110 hansa \"the metadata store cannot be reached; this is what this node saw last\"");
+  metrics.stale_answer();
+}
+
 http::Response json_response(std::string body) {
   http::Response response;
   response.headers.add("Content-Type", "application/json");
   response.body = std::move(body);
   return response;
-}
-
-void mark_stale(http::Response& response, bool stale) {
-  if (!stale) return;
-  response.headers.add("Warning", "110 hansa \"the metadata store is out of reach; this answer may be out of date\"");
 }
 
 }  // namespace hansa::api::distribution

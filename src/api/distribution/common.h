@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "http/message.h"
+#include "metrics/server_metrics.h"
 #include "oci/digest.h"
 #include "oci/name.h"
 
@@ -42,7 +43,7 @@ void add_next_link(http::Response& response, std::string_view path, std::size_t 
 
 http::Response json_response(std::string body);
 
-// Marks an answer that this node's view gave without the metadata store (P6). RFC 7234, 5.5: 110 is "stale".
-void mark_stale(http::Response& response, bool stale);
+// Marks an answer that may be out of date (P6): Warning 110 (RFC 7234, 5.5.1), and counts it. Nothing if not `stale`.
+void mark_stale(http::Response& response, bool stale, metrics::ServerMetrics& metrics);
 
 }  // namespace hansa::api::distribution

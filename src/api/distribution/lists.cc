@@ -42,7 +42,6 @@ http::Response names_response(const nlohmann::json& body, const std::string& pat
                               const registry::NameList& list) {
   auto response = json_response(dump(body));
   if (list.more && !list.names.empty()) add_next_link(response, path, wanted.limit, list.names.back());
-  mark_stale(response, list.stale);
   return response;
 }
 
@@ -58,7 +57,9 @@ Answer list_tags(Call& call) {
   };
   HANSA_CO_TRY(const auto list, co_await collect(wanted, fetch));
   const nlohmann::json body = {{"name", call.repository.text()}, {"tags", list.names}};
-  co_return names_response(body, "/v2/" + call.repository.text() + "/tags/list", wanted, list);
+  auto response = names_response(body, "/v2/" + call.repository.text() + "/tags/list", wanted, list);
+  mark_stale(response, list.stale, call.services.metrics);
+  co_return response;
 }
 
 Answer list_repositories(Call& call) {
@@ -72,7 +73,9 @@ Answer list_repositories(Call& call) {
   };
   HANSA_CO_TRY(const auto list, co_await collect(wanted, fetch));
   const nlohmann::json body = {{"repositories", list.names}};
-  co_return names_response(body, "/v2/_catalog", wanted, list);
+  auto response = names_response(body, "/v2/_catalog", wanted, list);
+  mark_stale(response, list.stale, call.services.metrics);
+  co_return response;
 }
 
 Answer list_referrers(Call& call) {
@@ -104,8 +107,8 @@ Answer list_referrers(Call& call) {
       {"schemaVersion", 2}, {"mediaType", oci::media_type::image_index}, {"manifests", std::move(manifests)}};
   auto response = json_response(dump(body));
   response.headers.set("Content-Type", std::string(oci::media_type::image_index));
+  mark_stale(response, list.stale, call.services.metrics);
   if (filtered) response.headers.add("OCI-Filters-Applied", "artifactType");
-  mark_stale(response, list.stale);
   if (list.more && !list.referrers.empty()) {
     const std::string path = "/v2/" + call.repository.text() + "/referrers/" + subject.text();
     add_next_link(response, path, count, list.referrers.back().descriptor.digest.text(), rest);

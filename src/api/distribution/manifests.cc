@@ -22,13 +22,6 @@ http::Response manifest_response(const registry::ManifestHead& head) {
   response.headers.add("Content-Type", head.media_type);
   response.headers.add(std::string(digest_header), head.digest.text());
   response.headers.add("ETag", entity_tag(head.digest));
-  mark_stale(response, head.stale);
-  return response;
-}
-
-http::Response not_modified(const registry::ManifestHead& head) {
-  auto response = manifest_response(head);
-  response.status = 304;
   return response;
 }
 
@@ -112,9 +105,13 @@ Answer get_manifest(Call& call) {
   HANSA_CO_TRY(auto reference, existing_reference(call.parameter));
   HANSA_CO_TRY(const auto content,
                co_await call.services.registry.get_manifest(call.access, call.repository, std::move(reference)));
-  if (none_match_hits(call.request.headers, content.head.digest)) co_return not_modified(content.head);
-  call.services.metrics.download(call.repository.text());
   auto response = manifest_response(content.head);
+  mark_stale(response, content.head.stale, call.services.metrics);
+  if (none_match_hits(call.request.headers, content.head.digest)) {
+    response.status = 304;
+    co_return response;
+  }
+  call.services.metrics.download(call.repository.text());
   response.body = content.body;
   co_return response;
 }
@@ -123,9 +120,13 @@ Answer head_manifest(Call& call) {
   HANSA_CO_TRY(auto reference, existing_reference(call.parameter));
   HANSA_CO_TRY(const auto head,
                co_await call.services.registry.head_manifest(call.access, call.repository, std::move(reference)));
-  if (none_match_hits(call.request.headers, head.digest)) co_return not_modified(head);
   auto response = manifest_response(head);
-  response.head_length = head.size;
+  mark_stale(response, head.stale, call.services.metrics);
+  if (none_match_hits(call.request.headers, head.digest)) {
+    response.status = 304;
+  } else {
+    response.head_length = head.size;
+  }
   co_return response;
 }
 
