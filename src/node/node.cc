@@ -129,7 +129,8 @@ upkeep::Options RealNode::upkeep_options() const {
   options.grace = options_.gc_delay;
   options.interval = options_.gc_interval;
   options.scrub_interval = options_.scrub_interval;
-  options.measured = std::chrono::milliseconds(identity_.measured_ms);
+  // Other members advance the clock while this one is away.
+  if (!options_.cluster) options.measured = std::chrono::milliseconds(identity_.measured_ms);
   return options;
 }
 
@@ -236,14 +237,20 @@ Result<void> RealNode::open_blobs() {
 }
 
 void RealNode::start_upkeep() {
-  upkeep::Ports ports{.store = store(),
-                      .catalog = *catalog_,
-                      .blobs = *blobs_,
-                      .maintenance = *blobs_,
-                      .clock = ports_.clock,
-                      .log = ports_.log,
-                      .expire_uploads = [registry = registry_.get()] { return registry->expire_uploads(); },
-                      .may_sweep = [store = shared_.get()] { return store == nullptr || store->health().alarm.empty(); }};
+  upkeep::Ports ports{
+      .store = store(),
+      .catalog = *catalog_,
+      .blobs = *blobs_,
+      .maintenance = *blobs_,
+      .clock = ports_.clock,
+      .log = ports_.log,
+      .expire_uploads = [registry = registry_.get()] { return registry->expire_uploads(); },
+      .may_sweep = [store = shared_.get()] { return store == nullptr || store->health().alarm.empty(); }};
+  if (side_) {
+    ports.open_body = [side = side_.get()](oci::Digest digest) {
+      return side->parts_of_registry().copies.obtain(std::move(digest));
+    };
+  }
   upkeep_ = std::make_unique<upkeep::Upkeep>(std::move(ports), upkeep_options());
   upkeep_->run(scope_);
   if (side_) side_->run(scope_);

@@ -30,7 +30,7 @@ io::Task<Result<void>> Upkeep::collect() {
   const Turn turn(collecting_);
   if (!turn.mine()) co_return make_error(ErrorCode::conflict, "a collection is under way; wait for its end");
   HANSA_CO_CHECK(co_await load_references());
-  // One node at a time sweeps records; every node sweeps its own bytes.
+  // Records are for one node at a time, bytes for each.
   HANSA_CO_TRY(const auto leader, co_await collector_.hold());
   if (leader) HANSA_CO_CHECK(co_await sweep_repositories());
   if (ports_.may_sweep && !ports_.may_sweep()) {
@@ -40,7 +40,9 @@ io::Task<Result<void>> Upkeep::collect() {
   co_return co_await sweep_bytes();
 }
 
-// Manifests whose references stand in the body only are read before their repository is swept (H15).
+// Manifests whose references stand in the body only are read before their repository is swept (H15). Each node loads
+// them into its own view; where they are loaded, a record that is put again changes nothing, so N nodes do it N times.
+// What cannot be read now is left: its repository and all bytes are not swept meanwhile.
 io::Task<Result<void>> Upkeep::load_references() {
   while (true) {
     std::vector<catalog::Snapshot::Unloaded> missing;
@@ -48,23 +50,42 @@ io::Task<Result<void>> Upkeep::load_references() {
       HANSA_CO_TRY(auto view, ports_.catalog.snapshot());
       HANSA_CO_TRY(missing, view.unloaded(unloaded_page));
     }
-    if (missing.empty()) co_return Result<void>{};
+    bool progress = false;
     for (const auto& entry : missing) {
-      HANSA_CO_TRY(const auto body, co_await read_body(entry.digest));
-      HANSA_CO_TRY(auto parsed, oci::parse_manifest(entry.media_type, as_bytes(body)));
-      auto manifest = std::make_shared<const oci::Manifest>(std::move(parsed));
-      catalog::Planner plan = [name = entry.repository, digest = entry.digest,
-                               manifest](const catalog::Planning& planning) {
-        return plan_load_references(planning, name, digest, manifest);
-      };
-      auto loaded = co_await ports_.catalog.submit(std::move(plan));
-      if (!loaded && loaded.error().code != ErrorCode::not_found) co_return loaded.error();
+      auto loaded = co_await load_one(entry);
+      progress = progress || loaded;
+      if (loaded) continue;
+      if (loaded.error().code == ErrorCode::cancelled) co_return loaded.error();
+      ports_.log.warn("the references of a manifest cannot be read; its repository is not collected",
+                      {{"repository", entry.repository.text()},
+                       {"digest", entry.digest.text()},
+                       {"error", loaded.error().message}});
     }
+    if (!progress) co_return Result<void>{};
   }
 }
 
+io::Task<Result<void>> Upkeep::load_one(catalog::Snapshot::Unloaded entry) {
+  HANSA_CO_TRY(const auto body, co_await read_body(entry.digest));
+  HANSA_CO_TRY(auto parsed, oci::parse_manifest(entry.media_type, as_bytes(body)));
+  auto manifest = std::make_shared<const oci::Manifest>(std::move(parsed));
+  catalog::Planner plan = [name = entry.repository, digest = entry.digest,
+                           manifest](const catalog::Planning& planning) {
+    return plan_load_references(planning, name, digest, manifest);
+  };
+  auto loaded = co_await ports_.catalog.submit(std::move(plan));
+  if (!loaded && loaded.error().code != ErrorCode::not_found) co_return loaded.error();
+  co_return Result<void>{};
+}
+
 io::Task<Result<std::string>> Upkeep::read_body(oci::Digest digest) {
-  HANSA_CO_TRY(const auto reader, co_await ports_.blobs.open(digest));
+  Result<std::shared_ptr<blob::BlobReader>> opened = make_error(ErrorCode::internal, "not opened");
+  if (ports_.open_body) {
+    opened = co_await ports_.open_body(digest);
+  } else {
+    opened = co_await ports_.blobs.open(digest);
+  }
+  HANSA_CO_TRY(const auto reader, std::move(opened));
   std::string body(reader->size(), '\0');
   const Bytes out(reinterpret_cast<std::byte*>(body.data()), body.size());
   std::size_t at = 0;
@@ -114,7 +135,7 @@ io::Task<Result<void>> Upkeep::sweep_repository(oci::RepositoryName name) {
 io::Task<Result<void>> Upkeep::sweep_chunks(oci::RepositoryName name, std::vector<catalog::SweepItem> items) {
   for (std::size_t at = 0; at < items.size(); at += catalog::max_sweep_records) {
     HANSA_CO_TRY(const auto leader, co_await collector_.hold());
-    if (!leader) co_return make_error(ErrorCode::unavailable, "another node collects");
+    if (!leader) co_return Result<void>{};  // lost meanwhile: another node collects
     const std::size_t count = std::min(catalog::max_sweep_records, items.size() - at);
     const auto first = items.begin() + static_cast<std::ptrdiff_t>(at);
     std::vector<catalog::SweepItem> chunk(first, first + static_cast<std::ptrdiff_t>(count));

@@ -32,8 +32,9 @@ io::Task<Result<std::optional<catalog::TaskHold>>> TaskLeader::hold() {
   }
   HANSA_CO_TRY(auto view, catalog_.snapshot());
   HANSA_CO_TRY(const auto record, view.get(key_));
-  if (record == nullptr) co_return std::optional<catalog::TaskHold>{};
-  held_ = catalog::TaskHold{.key = key_, .create = record->create};
+  // A view that lags does not show it yet: then it was created by the commit itself.
+  const bool shown = record != nullptr && catalog::written_by(record->value, taken->operation);
+  held_ = catalog::TaskHold{.key = key_, .create = shown ? record->create : taken->revision};
   co_return held_;
 }
 

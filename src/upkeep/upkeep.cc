@@ -23,6 +23,7 @@ Upkeep::Upkeep(Ports ports, Options options)
   options_.grace = std::max(options_.grace, smallest_grace);
   const io::Duration credit = std::min(options_.measured, tick_length(options_));
   tick_started_ = (ports_.clock.monotonic().since_origin - credit).count();
+  measured_tick_ = ports_.catalog.newest_tick();
 }
 
 void Upkeep::run(io::TaskScope& scope) {
@@ -37,6 +38,15 @@ io::Duration Upkeep::measured() const {
 
 // ---- the slow clock ---------------------------------------------------------------------------------------------
 
+// Whether the tick that was measured is still the newest; else another node began one since, and measuring starts anew.
+bool Upkeep::still_measuring() {
+  const auto newest = ports_.catalog.newest_tick();
+  if (newest <= measured_tick_) return true;
+  measured_tick_ = newest;
+  tick_started_ = ports_.clock.monotonic().since_origin.count();
+  return false;
+}
+
 io::Task<void> Upkeep::tick_loop() {
   while (true) {
     const io::Duration left = tick_length(options_) - measured();
@@ -45,14 +55,14 @@ io::Task<void> Upkeep::tick_loop() {
       if (!slept) co_return;
       continue;  // timers may fire early by a hair
     }
-    auto advanced = co_await advance_tick();
+    Result<void> advanced;
+    if (still_measuring()) advanced = co_await advance_tick();
     if (!advanced) {
       ports_.log.warn("the slow clock could not advance", {{"error", advanced.error().message}});
       auto slept = co_await io::sleep_for(std::chrono::seconds(1));
       if (!slept) co_return;
       continue;
     }
-    tick_started_ = ports_.clock.monotonic().since_origin.count();
     auto expired = co_await ports_.expire_uploads();
     if (!expired) ports_.log.warn("uploads could not be expired", {{"error", expired.error().message}});
     io::TaskContext& context = co_await io::current_context();
@@ -61,14 +71,20 @@ io::Task<void> Upkeep::tick_loop() {
 }
 
 io::Task<Result<void>> Upkeep::advance_tick() {
+  // Whatever comes of it, a whole tick is measured before the next try.
+  const auto current = measured_tick_;
   HANSA_CO_TRY(const auto leader, co_await ticker_.hold());
-  if (!leader) co_return Result<void>{};  // another node measures
-  const auto current = ports_.catalog.newest_tick();
+  if (!leader) {
+    tick_started_ = ports_.clock.monotonic().since_origin.count();
+    co_return Result<void>{};  // another node advances it
+  }
   catalog::Planner plan = [current, length = tick_length(options_)](const catalog::Planning& planning) {
     return plan_tick(planning, current, length);
   };
   auto done = co_await ports_.catalog.submit(std::move(plan));
   if (!done) co_return done.error();
+  measured_tick_ = current + 1;
+  tick_started_ = ports_.clock.monotonic().since_origin.count();
   co_return Result<void>{};
 }
 

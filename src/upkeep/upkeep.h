@@ -5,6 +5,9 @@
 // HEAD within the grace time; it never blocks a push and may be stopped at any point. Ages are counted in ticks of
 // grace / 8, measured here on the monotonic clock; no wall time is read (P10).
 //
+// In a cluster every node runs it: one at a time advances the clock and one sweeps records, while each expires its own
+// uploads, loads references into its own view and sweeps its own bytes.
+//
 // Thread rule: run() and the loops on one executor; collect() and scrub() from any executor, one of each at a time.
 // Everything given outlives it; close the scope that runs the loops first.
 #pragma once
@@ -32,7 +35,9 @@ struct Options {
   io::Duration interval = std::chrono::hours(1);    // between cycles, storage.gcInterval
   io::Duration scrub_interval{};                    // 0: no periodic scrub
   std::uint64_t scrub_bytes_per_second = 50 * MiB;  // of the periodic scrub
-  io::Duration measured{};                          // of the current tick, by the process before (a clean stop kept it)
+  // Of the current tick, by the process before (a clean stop kept it). Zero in a cluster, where the others may have
+  // advanced the clock meanwhile.
+  io::Duration measured{};
 };
 
 struct Ports {
@@ -45,6 +50,8 @@ struct Ports {
   std::function<io::Task<Result<std::size_t>>()> expire_uploads;
   // Whether bytes that no record names may go now: not while the metadata store's own past is in doubt. Null: always.
   std::function<bool()> may_sweep = nullptr;
+  // Opens a manifest's body, wherever it lies (cluster::Copies::obtain). Absent: in `blobs` alone.
+  std::function<io::Task<Result<std::shared_ptr<blob::BlobReader>>>(oci::Digest)> open_body = nullptr;
 };
 
 io::Duration tick_length(const Options& options);
@@ -87,7 +94,9 @@ class Upkeep {
   io::Task<void> collect_loop();
   io::Task<void> scrub_loop();
   io::Task<Result<void>> advance_tick();
+  bool still_measuring();
   io::Task<Result<void>> load_references();
+  io::Task<Result<void>> load_one(catalog::Snapshot::Unloaded entry);
   io::Task<Result<void>> sweep_repositories();
   io::Task<Result<void>> sweep_repository(oci::RepositoryName name);
   io::Task<Result<void>> sweep_chunks(oci::RepositoryName name, std::vector<catalog::SweepItem> items);
@@ -100,6 +109,7 @@ class Upkeep {
   TaskLeader ticker_;
   TaskLeader collector_;
   std::atomic<std::int64_t> tick_started_{};  // monotonic nanoseconds, less what was measured before
+  catalog::TickNumber measured_tick_ = 0;     // which tick that is
   std::atomic<bool> collecting_ = false;
   std::atomic<bool> scrubbing_ = false;
   std::atomic<std::uint64_t> swept_records_ = 0;
