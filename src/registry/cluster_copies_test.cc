@@ -137,6 +137,7 @@ TEST(ClusterCopies, AReceiptOfAnotherDiskDoesNotCount) {
     ASSERT_TRUE(bed["n1"].push_blob("team/app", content));
     EXPECT_TRUE(bed["n3"].has_file(digest(content)));
   }
+  EXPECT_EQ(bed["n1"].store.barriers, 0U);  // no plan was refused: another member was asked at once
 }
 
 // ---- bytes that are missing here --------------------------------------------------------------------------------

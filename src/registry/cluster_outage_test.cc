@@ -100,13 +100,14 @@ TEST_F(ClusterOutage, WritesAreRefused) {
 
 // A pusher's HEAD renews what is old, which needs a commit; without a quorum it answers all the same.
 TEST_F(ClusterOutage, AHeadRenewsNothing) {
-  bed.tick(5);
+  const std::string untagged = image("{}", {"layer"}, R"(,"annotations":{"a":"b"})");
+  ASSERT_TRUE(bed["n1"].push_manifest("team/app", digest(untagged).text(), untagged));
   ASSERT_TRUE(bed["n1"].push_blob("team/app", "loose"));
   bed.tick(3);
   lose({"n1"});
   const auto before = bed["n1"].store.commits;
   EXPECT_TRUE(head("n1"));
-  EXPECT_TRUE(head("n1", digest(body).text()));
+  EXPECT_TRUE(head("n1", digest(untagged).text()));
   EXPECT_TRUE(head_blob("n1", "loose"));
   EXPECT_EQ(bed["n1"].store.commits, before);
 }

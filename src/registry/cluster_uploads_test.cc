@@ -155,23 +155,24 @@ TEST_F(ClusterUploads, ASlowClientIsWaitedForAndASilentOwnerIsNot) {
 }
 
 TEST_F(ClusterUploads, StagedFilesThatAreWrittenForPeersDoNotExpire) {
-  const std::string text(1'000'000, 's');
-  std::optional<Result<void>> done;
-  io::MemorySource source(as_bytes(text));
-  bed.stop("n3");
+  std::optional<Result<io::PeerResponse>> answer;
   io::TaskScope scope(bed["n1"].executor);
-  auto push = [this](io::ByteSource& body, std::string all, std::optional<Result<void>>& out) -> io::Task<void> {
-    out.emplace(co_await bed["n1"].registry->push_blob(bed["n1"].alice(), repository, digest(all), body));
+  auto put = [this](std::optional<Result<io::PeerResponse>>& out) -> io::Task<void> {
+    io::PeerRequest request{
+        .verb = "blob.put", .arguments = R"({"digest":")" + digest("abc").text() + R"(","size":3})", .body = nullptr};
+    request.body = std::make_shared<node::testing::SlowSource>("abc", std::chrono::seconds(3), false);
+    out.emplace(co_await bed["n1"].peer->call(io::NodeId("n2"), std::move(request)));
   };
-  scope.spawn("push", push(source, text, done));
-  ASSERT_TRUE(bed.shared.world.run_until([&] { return bed["n2"].asked["blob.put"] > 0; }));
-  while (bed["n2"].staged_files() == 0) bed.shared.world.run_for(std::chrono::microseconds(50));
+  scope.spawn("put", put(answer));
+  bed.shared.world.run_for(std::chrono::seconds(1));
+  ASSERT_EQ(bed["n2"].staged_files(), 1U);
   ASSERT_TRUE(bed["n2"].run(bed["n2"].registry->expire_uploads()));
   bed.tick(12);
   ASSERT_TRUE(bed["n2"].run(bed["n2"].registry->expire_uploads()));
-  ASSERT_TRUE(bed.shared.world.run_until([&] { return done.has_value(); }));
-  EXPECT_TRUE(*done) << describe(done->error());
-  sim::run(bed.shared.world, bed["n1"].executor, scope.close());
+  ASSERT_FALSE(answer);
+  sim::run(bed.shared.world, bed["n1"].executor, scope.join());
+  EXPECT_TRUE(*answer) << describe(answer->error());
+  EXPECT_TRUE(bed["n2"].has_file(digest("abc")));
 }
 
 }  // namespace

@@ -50,6 +50,26 @@ class PullTest : public ::testing::Test {
   testing::Bed bed{registry};
 };
 
+// P6: what a member answers without a quorum says so, on every read, and is counted; nothing else changes.
+TEST_F(PullTest, StaleAnswersCarryAWarningAndAreCounted) {
+  const std::vector<std::string> reads = {"/v2/r/manifests/v1", blob_url, "/v2/r/tags/list", "/v2/_catalog",
+                                          "/v2/r/referrers/" + manifest.text()};
+  for (const auto& target : reads) EXPECT_FALSE(bed.get(target).headers.get("Warning")) << target;
+  registry.stale = true;
+  for (const auto& target : reads) {
+    const auto response = bed.get(target);
+    EXPECT_EQ(response.status, 200) << target;
+    EXPECT_TRUE(header(response, "Warning").starts_with("110 hansa \"")) << target;
+  }
+  for (const auto& target : {reads[0], reads[1]}) {
+    EXPECT_TRUE(bed.send(Method::head, target).headers.get("Warning")) << target;
+    const std::string tag = header(bed.get(target), "ETag");
+    EXPECT_TRUE(bed.get(target, {{"If-None-Match", tag}}).headers.get("Warning")) << target;
+  }
+  EXPECT_TRUE(range("bytes=2-4").headers.get("Warning"));
+  EXPECT_NE(bed.metrics.render().find("hansa_stale_answers_total 12"), std::string::npos);
+}
+
 TEST_F(PullTest, PingIsEmptyJsonAndNamesTheChallengeWhenThereAreUsers) {
   const auto response = bed.get("/v2/");
   EXPECT_EQ(response.status, 200);

@@ -44,6 +44,7 @@ class MemoryRegistry final : public registry::Registry {
     std::vector<registry::Referrer> referrers;
   };
   std::map<std::string, Repository> repositories;
+  bool stale = false;  // of every answer that can be
   std::map<std::string, std::string> sessions;
   std::optional<Error> failure;                  // of the next call, whatever it is
   std::optional<registry::ManifestPush> pushed;  // the last one
@@ -73,7 +74,7 @@ class MemoryRegistry final : public registry::Registry {
     const auto found = here.manifests.find(digest);
     if (found == here.manifests.end()) co_return unknown(Subject::manifest);
     co_return registry::ManifestContent{
-        .head = {.digest = digest, .media_type = found->second.type, .size = found->second.body.size()},
+        .head = {.digest = digest, .media_type = found->second.type, .size = found->second.body.size(), .stale = stale},
         .body = std::make_shared<const std::string>(found->second.body)};
   }
   io::Task<Result<registry::ManifestPushed>> put_manifest(auth::Access, oci::RepositoryName repository,
@@ -115,7 +116,7 @@ class MemoryRegistry final : public registry::Registry {
     reader->fd = descriptor;
     reader->rotten = rotten;
     co_return registry::BlobContent{
-        .head = {.digest = digest, .size = found->second.size(), .media_type = "application/x-layer"},
+        .head = {.digest = digest, .size = found->second.size(), .media_type = "application/x-layer", .stale = stale},
         .reader = std::move(reader)};
   }
   io::Task<Result<void>> delete_blob(auth::Access, oci::RepositoryName repository, oci::Digest digest) override {
@@ -182,16 +183,21 @@ class MemoryRegistry final : public registry::Registry {
   io::Task<Result<registry::NameList>> list_tags(auth::Access, oci::RepositoryName repository,
                                                  registry::Page page) override {
     if (!repositories.contains(repository.text())) co_return unknown(Subject::repository);
-    co_return page_of(repositories[repository.text()].tags, page);
+    auto list = page_of(repositories[repository.text()].tags, page);
+    list.stale = stale;
+    co_return list;
   }
   io::Task<Result<registry::NameList>> list_repositories(auth::Access, registry::Page page) override {
-    co_return page_of(repositories, page);
+    auto list = page_of(repositories, page);
+    list.stale = stale;
+    co_return list;
   }
   io::Task<Result<registry::ReferrerList>> list_referrers(auth::Access, oci::RepositoryName repository, oci::Digest,
                                                           std::vector<std::string> types,
                                                           registry::Page page) override {
     types_asked = types;
     registry::ReferrerList list;
+    list.stale = stale;
     for (const auto& referrer : repositories[repository.text()].referrers) {
       if (referrer.descriptor.digest.text() <= page.after) continue;
       if (list.referrers.size() == page.limit) {

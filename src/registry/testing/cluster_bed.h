@@ -29,29 +29,31 @@ using node::testing::ref;
 // One member's way to the shared store.
 class Gate final : public meta::MetadataStore {
  public:
-  explicit Gate(meta::MetadataStore& inner) : inner_(inner) {}
+  explicit Gate(catalog::testing::Bed& shared) : shared_(shared) {}
   bool reachable = true;
   std::uint64_t commits = 0;  // that were tried
+  std::uint64_t barriers = 0;
 
-  Result<std::unique_ptr<meta::Snapshot>> snapshot() override { return inner_.snapshot(); }
+  Result<std::unique_ptr<meta::Snapshot>> snapshot() override { return shared_.store->snapshot(); }
   io::Task<Result<meta::Revision>> barrier() override {
+    ++barriers;
     if (!reachable) co_return away();
-    co_return co_await inner_.barrier();
+    co_return co_await shared_.store->barrier();
   }
   io::Task<Result<meta::CommitOutcome>> commit(meta::Commit commit) override {
     ++commits;
     if (!reachable) co_return away();
-    co_return co_await inner_.commit(std::move(commit));
+    co_return co_await shared_.store->commit(std::move(commit));
   }
   Result<std::unique_ptr<meta::Subscription>> follow(meta::Revision from,
                                                      std::function<void(const meta::ChangeSet&)> listener) override {
-    return inner_.follow(from, std::move(listener));
+    return shared_.store->follow(from, std::move(listener));
   }
-  io::Task<Result<std::unique_ptr<meta::Lease>>> lease(io::Duration ttl) override { return inner_.lease(ttl); }
+  io::Task<Result<std::unique_ptr<meta::Lease>>> lease(io::Duration ttl) override { return shared_.store->lease(ttl); }
 
  private:
   static Error away() { return make_error(ErrorCode::unavailable, "the metadata store cannot be reached"); }
-  meta::MetadataStore& inner_;
+  catalog::testing::Bed& shared_;
 };
 
 class Member {
@@ -61,7 +63,7 @@ class Member {
         clock(shared.world, id),
         disk(shared.world, id),
         random(shared.world.random(id + "/random")),
-        store(*shared.store),
+        store(shared),
         id_(id),
         shared_(shared),
         network_(network) {
@@ -102,6 +104,7 @@ class Member {
     catalog.reset();
   }
 
+  sim::World& world() { return shared_.world; }
   template <class T>
   T run(io::Task<T> task) {
     return sim::run(shared_.world, executor, std::move(task));
@@ -177,7 +180,7 @@ class ClusterBed {
     for (std::size_t i = 1; i <= count; ++i) {
       const std::string id = ids.emplace_back("n" + std::to_string(i));
       members_.emplace(id, std::make_unique<Member>(shared, network, id));
-      join(id);
+      register_start(id);
       (*this)[id].start();
     }
     set_layout(ids, std::min<std::uint64_t>(count, catalog::durable_copies));
@@ -201,6 +204,17 @@ class ClusterBed {
     (*this)[id].alive.reset();
     shared.world.run_until([&] { return shared.now().mod_of(catalog::keys::alive(id)).value() == 0; });
   }
+  // Every process ends, the view's tables are dropped and filled anew, and all start again.
+  void rebuild_view() {
+    for (auto& [id, member] : members_) stop(id, false);
+    for (auto& [id, member] : members_) member->alive.reset();
+    shared.close();
+    shared.open(++view_version_);
+    for (auto& [id, member] : members_) {
+      register_start(id);
+      member->start();
+    }
+  }
   void tick(int times = 1) { shared.tick(times); }
   std::size_t copies_of(const oci::Digest& wanted) {
     std::size_t count = 0;
@@ -218,7 +232,7 @@ class ClusterBed {
   sim::SimNetwork network;
 
  private:
-  void join(const std::string& id) {
+  void register_start(const std::string& id) {
     catalog::NodeRecord record;
     record.disk = "disk-" + id.substr(1);
     record.boot = "boot-" + id;
@@ -228,6 +242,7 @@ class ClusterBed {
     shared.must([&](const catalog::Planning& p) { return plan_node_start(p, id, record, member.alive->id()); });
   }
 
+  int view_version_ = 1;
   std::map<std::string, std::unique_ptr<Member>> members_;
 };
 
