@@ -37,6 +37,8 @@ struct Services {
   std::function<bool()> ready;
   std::function<bool()> started;
   Options options;
+  // GET /v2/_hansa/cluster: the members as JSON (cluster/status.h).
+  std::function<io::Task<Result<std::string>>()> cluster;
   Logger* audit = nullptr;  // a line per successful change (log.audit); null: none is kept
 };
 

@@ -39,6 +39,17 @@ io::Task<Result<http::Response>> scrape(Call& call) {
   co_return response;
 }
 
+io::Task<Result<http::Response>> members(Call& call) {
+  if (!call.services.cluster) {
+    co_return make_error(ErrorCode::not_found, Subject::request, "this server tells nothing of a cluster");
+  }
+  http::Response response;
+  response.headers.add("Content-Type", "application/json");
+  response.headers.add("Cache-Control", "no-store");
+  HANSA_CO_TRY(response.body, co_await call.services.cluster());
+  co_return response;
+}
+
 }  // namespace
 
 std::vector<Route> operation_routes(const std::string& metrics_path) {
@@ -46,6 +57,7 @@ std::vector<Route> operation_routes(const std::string& metrics_path) {
       {.pattern = "/livez", .need = Need::nothing, .handler = live, .logged = false},
       {.pattern = "/readyz", .need = Need::nothing, .handler = ready, .logged = false},
       {.pattern = "/startupz", .need = Need::nothing, .handler = started, .logged = false},
+      {.pattern = "/v2/_hansa/cluster", .need = Need::identity, .handler = members, .logged = false},
   };
   if (!metrics_path.empty()) {
     routes.push_back({.pattern = metrics_path, .need = Need::metrics, .handler = scrape, .logged = false});

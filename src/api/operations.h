@@ -1,4 +1,4 @@
-// The routes that every server has: /livez, /readyz, /startupz (open to all) and the metrics.
+// The routes that every server has: /livez, /readyz, /startupz (open to all), the members of the cluster, the metrics.
 #pragma once
 
 #include <string>

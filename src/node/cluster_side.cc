@@ -46,6 +46,9 @@ registry::ClusterParts ClusterSide::parts_of_registry() {
 
 void ClusterSide::serve(registry::RegistryService& registry) {
   registry_ = &registry;
+  if (p_.ports.directory != nullptr) {
+    p_.ports.directory->set([this](const io::NodeId& id) { return address_of(id); });
+  }
   auto dispatch = std::make_shared<cluster::PeerDispatch>();
   copies_->serve(*dispatch);
   exchange_->serve(*dispatch);
@@ -53,6 +56,13 @@ void ClusterSide::serve(registry::RegistryService& registry) {
   p_.ports.peers->serve([dispatch](io::NodeId from, io::PeerRequest request) {
     return dispatch->handle(std::move(from), std::move(request));
   });
+}
+
+std::optional<std::string> ClusterSide::address_of(const io::NodeId& id) const {
+  for (const auto& member : members_->members()) {
+    if (member.id == id && !member.record.addresses.peer.empty()) return member.record.addresses.peer;
+  }
+  return std::nullopt;
 }
 
 void ClusterSide::run(io::TaskScope& scope) {
@@ -67,6 +77,7 @@ void ClusterSide::end() {
       co_return make_error(ErrorCode::unavailable, "this member is stopping");
     });
   }
+  if (p_.ports.directory != nullptr) p_.ports.directory->set(nullptr);
   driver_->end();
 }
 

@@ -1,6 +1,6 @@
 // ClusterSide: what makes a node a member: who the others are, this node's sign of life and mark, copies of blobs on
-// other members, the verbs that it serves to them, and the care for its view. Owned by the node, in whose order of start
-// and stop it takes part:
+// other members, the verbs that it serves to them, and the care for its view. Owned by the node, in whose order of
+// start and stop it takes part:
 //
 //   open() -> take_part() -> join_blobs() -> serve() -> run() ... end()
 //
@@ -53,6 +53,7 @@ class ClusterSide {
  private:
   explicit ClusterSide(Parts parts) : p_(parts), layout_task_(parts.store, parts.catalog, "layout") {}
   catalog::AliveRecord load();
+  std::optional<std::string> address_of(const io::NodeId& id) const;
   io::Task<Result<std::string>> drain(std::string id);
   io::Task<Result<std::string>> forget(std::string id);
 

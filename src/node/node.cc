@@ -32,6 +32,8 @@ class RealNode final : public Node {
   }
   io::Task<Result<void>> collect() override { return upkeep_->collect(); }
   io::Task<Result<std::string>> cluster_status() override;
+  meta::MetadataStore& metadata() override { return store(); }
+  catalog::Catalog& catalogue() override { return *catalog_; }
   io::Task<Result<std::string>> cluster_operation(std::string verb, std::string id) override;
 
  private:

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "blob/store.h"
+#include "catalog/catalog.h"
 #include "io/clock.h"
 #include "io/disk.h"
 #include "io/executor.h"
@@ -26,6 +28,25 @@
 
 namespace hansa::node {
 
+// Where the members' peer listeners are, as the node knows them: filled by the node, asked by the peer network, which is
+// older. Thread-safe.
+class PeerDirectory {
+ public:
+  using Find = std::function<std::optional<std::string>(const io::NodeId&)>;
+  void set(Find find) {
+    const std::lock_guard guard(mutex_);
+    find_ = std::move(find);
+  }
+  std::optional<std::string> find(const io::NodeId& id) const {
+    const std::lock_guard guard(mutex_);
+    return find_ ? find_(id) : std::nullopt;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  Find find_;
+};
+
 // All outlive the node. `executor` runs the background tasks.
 struct Ports {
   io::Disk& disk;
@@ -35,6 +56,7 @@ struct Ports {
   Logger& log;
   // Of a member of a cluster only.
   io::PeerNetwork* peers = nullptr;
+  PeerDirectory* directory = nullptr;  // null: the network knows by itself
   meta::etcd::ChannelFactory channels = nullptr;
 };
 
@@ -89,6 +111,9 @@ class Node {
   virtual io::Task<Result<blob::ScrubReport>> scrub(std::function<void(const blob::ScrubReport&)> progress) = 0;
   // The members as JSON (cluster/status.h); a single node is its only member.
   virtual io::Task<Result<std::string>> cluster_status() = 0;
+  // The store and the catalogue, for what the server keeps beside the node (voters). Valid until stop().
+  virtual meta::MetadataStore& metadata() = 0;
+  virtual catalog::Catalog& catalogue() = 0;
   // "drain ID", "forget ID", "may-stop [ID]", "clear-alarm": a sentence for the operator.
   virtual io::Task<Result<std::string>> cluster_operation(std::string verb, std::string id) = 0;
   // One collection cycle now, in addition to the periodic ones.

@@ -30,6 +30,14 @@ sigset_t handled_signals() {
   return set;
 }
 
+// A signal to end waits to be taken; run() takes it.
+bool told_to_stop() {
+  sigset_t pending;
+  ::sigemptyset(&pending);
+  ::sigpending(&pending);
+  return ::sigismember(&pending, SIGINT) == 1 || ::sigismember(&pending, SIGTERM) == 1;
+}
+
 io::Task<void> start_into(node::Ports ports, node::Options options, Result<std::unique_ptr<node::Node>>* out) {
   *out = co_await node::Node::start(ports, std::move(options));
 }
@@ -109,8 +117,8 @@ Result<auth::AuthSettings> auth_settings(const config::Config& config, Logger& l
   return settings;
 }
 
-Application::Application(config::Config config, io::Clock& clock, ServerLog& log)
-    : config_(std::move(config)), clock_(clock), log_(log) {}
+Application::Application(config::Config config, io::Clock& clock, ServerLog& log, std::string join)
+    : config_(std::move(config)), clock_(clock), log_(log), join_(std::move(join)) {}
 
 Application::~Application() {
   stop();
@@ -133,12 +141,22 @@ Result<void> Application::start() {
 }
 
 Result<void> Application::start_node() {
-  const node::Ports ports{
-      .disk = *disk_, .clock = clock_, .random = *random_, .executor = loops_->executor(0), .log = log_};
+  node::Ports ports{.disk = *disk_, .clock = clock_, .random = *random_, .executor = loops_->executor(0), .log = log_};
+  node::Options options = node_options(config_);
+  HANSA_TRY(const bool member, is_member(*disk_, config_, join_));
+  if (member) {
+    const ClusterEnvironment environment{
+        .disk = *disk_, .clock = clock_, .random = *random_, .loops = *loops_, .log = log_};
+    HANSA_TRY(cluster_, ClusterParts::open(environment, config_, join_, told_to_stop));
+    cluster_->give(ports);
+    options.cluster = cluster_->options();
+  }
   Result<std::unique_ptr<node::Node>> started = make_error(ErrorCode::internal, "the node did not start");
-  io::asio::run_and_wait(loops_->executor(0), start_into(ports, node_options(config_), &started));
+  io::asio::run_until_told(loops_->executor(0), start_into(ports, std::move(options), &started), told_to_stop);
+  if (!started && started.error().code == ErrorCode::cancelled) return std::move(started).error();
   if (!started) return explain_start(std::move(started).error(), config_.storage.root);
   node_ = std::move(*started);
+  if (cluster_) cluster_->run(*node_);
   return {};
 }
 
@@ -160,6 +178,7 @@ Result<void> Application::listen() {
                          .ready = [this] { return ready_.load(); },
                          .started = [this] { return ready_.load(); },
                          .options = {.allow_origin = config_.http.allow_origin, .metrics_path = config_.metrics_path},
+                         .cluster = [this] { return status(); },
                          .audit = audit_.get()};
   http::ServerOptions options;
   options.address = config_.http.address;
@@ -175,6 +194,10 @@ Result<void> Application::listen() {
 
 Result<void> Application::open_doors() {
   control_scope_ = std::make_unique<io::TaskScope>(loops_->executor(0));
+  control_services_ = std::make_unique<ControlServices>(ControlServices{
+      .node = *node_, .clock = clock_, .log = log_, .cluster = [this](std::string verb, std::string argument) {
+        return cluster_command(std::move(verb), std::move(argument));
+      }});
   HANSA_TRY(control_, ControlSocket::open(config_.storage.root));
   HANSA_TRY(watch_, FileWatch::open());
   watch_files();
@@ -248,11 +271,27 @@ void Application::reopen_logs() {
   }
 }
 
+io::Task<Result<std::string>> Application::status() {
+  HANSA_CO_TRY(auto text, co_await node_->cluster_status());
+  const std::string voters = cluster_ ? cluster_->voters_json() : std::string();
+  if (!voters.empty() && text.ends_with('}')) {
+    text.pop_back();
+    text += ",\"voters\":" + voters + "}";
+  }
+  co_return text;
+}
+
+io::Task<Result<std::string>> Application::cluster_command(std::string verb, std::string argument) {
+  if (verb == "status") co_return co_await status();
+  if (verb == "token" && cluster_) co_return cluster_->join_url();
+  co_return co_await node_->cluster_operation(std::move(verb), std::move(argument));
+}
+
 void Application::accept_control() {
   const int connection = control_->accept();
   if (connection < 0) return;
   loops_->executor(0).post(
-      [this, connection] { control_scope_->spawn("control", serve_control(connection, *node_, clock_, log_)); });
+      [this, connection] { control_scope_->spawn("control", serve_control(connection, *control_services_)); });
 }
 
 void Application::run() {
@@ -290,11 +329,14 @@ void Application::stop() {
   control_.reset();
   if (control_scope_) io::asio::run_and_wait(loops_->executor(0), close_scope(control_scope_.get()));
   control_scope_.reset();
+  if (cluster_) cluster_->stop_listening();
   if (node_) io::asio::run_and_wait(loops_->executor(0), stop_node(node_.get()));
   if (loops_) loops_->stop();
   // The handler names the services, so it goes before them.
   server_.reset();
   node_.reset();
+  if (cluster_) cluster_->stop();
+  cluster_.reset();
   loops_.reset();
 }
 

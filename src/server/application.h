@@ -18,6 +18,7 @@
 #include "io/scope.h"
 #include "metrics/server_metrics.h"
 #include "node/node.h"
+#include "server/cluster_parts.h"
 #include "server/config/config.h"
 #include "server/control.h"
 #include "server/log.h"
@@ -36,7 +37,8 @@ Result<auth::AuthSettings> auth_settings(const config::Config& config, Logger& l
 class Application {
  public:
   // `clock` and `log` outlive it.
-  Application(config::Config config, io::Clock& clock, ServerLog& log);
+  // `join`: the URL of a cluster that this machine joins if it is in none yet; empty: none.
+  Application(config::Config config, io::Clock& clock, ServerLog& log, std::string join = {});
   ~Application();
 
   Result<void> start();
@@ -55,6 +57,8 @@ class Application {
   void reload();
   void reopen_logs();
   void accept_control();
+  io::Task<Result<std::string>> cluster_command(std::string verb, std::string argument);
+  io::Task<Result<std::string>> status();
   void watch_files();
 
   config::Config config_;
@@ -64,6 +68,8 @@ class Application {
   std::unique_ptr<io::Random> random_;
   std::unique_ptr<io::Disk> disk_;
   std::unique_ptr<io::asio::EventLoops> loops_;
+  std::string join_;
+  std::unique_ptr<ClusterParts> cluster_;  // null: a single node
   std::unique_ptr<node::Node> node_;
   std::unique_ptr<auth::BasicAuthenticator> authenticator_;
   std::unique_ptr<metrics::ServerMetrics> metrics_;
@@ -71,6 +77,7 @@ class Application {
   std::unique_ptr<http::Server> server_;
   std::atomic<http::Server*> listening_ = nullptr;  // for the metrics, which are older
   std::unique_ptr<io::TaskScope> control_scope_;
+  std::unique_ptr<ControlServices> control_services_;
   std::unique_ptr<ControlSocket> control_;
   std::unique_ptr<FileWatch> watch_;
 };

@@ -11,6 +11,8 @@
 #include "io/asio/event_loops.h"
 #include "io/asio/posix_disk.h"
 #include "server/application.h"
+#include "server/cluster_commands.h"
+#include "server/command_parts.h"
 #include "server/config/check.h"
 #include "server/config/key_table.h"
 #include "server/import.h"
@@ -19,29 +21,8 @@
 namespace hansa::server {
 namespace {
 
-constexpr int failed = 1;
-constexpr int usage = 2;
-
-// One "hansa: " per line: a configuration may have several mistakes.
-int fail(const Error& error) {
-  std::string text = error.message;
-  for (std::size_t at = text.find('\n'); at != std::string::npos; at = text.find('\n', at + 1)) {
-    text.insert(at + 1, "hansa: ");
-  }
-  std::fprintf(stderr, "hansa: %s\n", text.c_str());
-  return failed;
-}
-
-Result<config::Config> load_or_default(const std::string& file) {
-  if (!file.empty()) return config::load(file);
-  HANSA_TRY(const auto state, config::default_state_folder());
-  return config::built_in(state);
-}
-
-// The log of commands that end by themselves: text, warnings only, on standard error's terminal or file alike.
-Result<std::unique_ptr<ServerLog>> quiet_log(io::Clock& clock) {
-  return ServerLog::open(clock, {.level = LogLevel::warn, .file = {}, .text = true});
-}
+constexpr int failed = command_failed;
+constexpr int usage = command_usage;
 
 void announce(const Application& application) {
   const auto& config = application.config();
@@ -53,7 +34,7 @@ void announce(const Application& application) {
   std::fflush(stdout);
 }
 
-int serve(const std::string& file) {
+int serve(const std::string& file, const std::string& join) {
   block_signals();
   auto loaded = load_or_default(file);
   if (!loaded) return fail(loaded.error());
@@ -64,7 +45,7 @@ int serve(const std::string& file) {
   const LogLevel level = loaded->log_level;
   // Without a configuration the first line is for the person who typed the command.
   if (file.empty()) (*log)->set_level(LogLevel::warn);
-  Application application(std::move(*loaded), *clock, **log);
+  Application application(std::move(*loaded), *clock, **log, join);
   const auto started = application.start();
   if (!started) {
     application.stop();
@@ -219,7 +200,7 @@ Result<config::Config> import_target(const ImportArguments& arguments) {
   if (!arguments.config.empty()) {
     return make_error(ErrorCode::invalid, "name either a configuration or --root, not both");
   }
-  return config::built_in(std::filesystem::absolute(arguments.root).lexically_normal().string());
+  return built_in_at(arguments.root);
 }
 
 int import_command(const ImportArguments& arguments) {
@@ -262,11 +243,11 @@ constexpr const char* examples = R"(Examples:
 
 // What CLI11 would only call a missing command.
 std::optional<std::string> unknown_command(int argc, char** argv) {
-  const std::vector<std::string> known{"serve", "verify", "schema", "scrub", "version", "import"};
+  const std::vector<std::string> known{"serve", "verify", "schema", "scrub", "version", "import", "cluster"};
   if (argc < 2 || argv[1][0] == '-' || std::ranges::find(known, argv[1]) != known.end()) return std::nullopt;
   const std::string near = config::nearest(argv[1], known);
-  const std::string hint =
-      near.empty() ? "there are serve, verify, schema, scrub, version and import" : "did you mean \"" + near + "\"?";
+  const std::string hint = near.empty() ? "there are serve, verify, schema, scrub, version, import and cluster"
+                                        : "did you mean \"" + near + "\"?";
   return "there is no command \"" + std::string(argv[1]) + "\"; " + hint + " (see hansa --help)";
 }
 
@@ -281,12 +262,15 @@ int run_command_line(int argc, char** argv) {
   app.footer(examples);
   app.require_subcommand(1);
   std::string file;
+  std::string join;
   ImportArguments arguments;
+  ClusterArguments cluster;
   bool show_version = false;
   app.add_flag("-v,--version", show_version, "print the version");
   auto* serve_command = app.add_subcommand("serve", "run a registry");
   serve_command->add_option("CONFIG", file,
                             "configuration file; without one: 127.0.0.1:5000, data in the state folder");
+  serve_command->add_option("--join", join, "join the cluster of this URL, if this machine is in none yet");
   auto* verify_command = app.add_subcommand("verify", "check a configuration");
   verify_command->add_option("CONFIG", file, "configuration file")->required();
   auto* schema_command = app.add_subcommand("schema", "print the JSON schema of configurations");
@@ -299,6 +283,7 @@ int run_command_line(int argc, char** argv) {
   import->add_option("--root", arguments.root, "data folder, instead of a configuration");
   import->add_option("--name", arguments.repository, "repository of a single layout (default: the folder's name)");
   import->add_flag("--copy", arguments.copy, "copy the bytes: for a source on another file system");
+  auto* cluster_command = add_cluster_commands(app, cluster);
   try {
     const bool only_version =
         argc == 2 && (std::string_view(argv[1]) == "--version" || std::string_view(argv[1]) == "-v");
@@ -309,7 +294,8 @@ int run_command_line(int argc, char** argv) {
     if (!help) std::cerr << "hansa: " << error.what() << "; see hansa --help\n";
     return help ? app.exit(error) : usage;
   }
-  if (serve_command->parsed()) return serve(file);
+  if (serve_command->parsed()) return serve(file, join);
+  if (cluster_command->parsed()) return run_cluster_command(cluster);
   if (verify_command->parsed()) return verify(file);
   if (scrub_command->parsed()) return scrub(file);
   if (import->parsed()) return import_command(arguments);

@@ -17,7 +17,7 @@ namespace hansa::server {
 namespace {
 
 constexpr int backlog = 4;
-constexpr std::size_t longest_command = 64;                                // bytes
+constexpr std::size_t longest_command = 4096;                              // bytes
 constexpr io::Duration between_progress = std::chrono::milliseconds(500);  // of the lines
 constexpr timeval patience{.tv_sec = 5, .tv_usec = 0};                     // of one read or write of the socket
 
@@ -110,23 +110,44 @@ int ControlSocket::accept() const {
   return ::accept4(descriptor_, nullptr, nullptr, SOCK_CLOEXEC);
 }
 
-io::Task<void> serve_control(int connection, node::Node& node, io::Clock& clock, Logger& log) {
+namespace {
+
+io::Task<std::string> answer_scrub(int connection, ControlServices& services) {
+  services.log.info("scrub asked for", {});
+  io::MonotonicTime last{};
+  std::function<void(const blob::ScrubReport&)> progress = [connection, &clock = services.clock,
+                                                            &last](const blob::ScrubReport& now) {
+    if (clock.monotonic() - last < between_progress) return;
+    last = clock.monotonic();
+    send_some(connection, "progress " + std::to_string(now.checked) + " " + std::to_string(now.checked_bytes) + "\n");
+  };
+  const auto report = co_await services.node.scrub(std::move(progress));
+  co_return summary(report);
+}
+
+io::Task<std::string> answer_cluster(std::string words, ControlServices& services) {
+  const std::size_t space = words.find(' ');
+  std::string verb = words.substr(0, space);
+  std::string argument = space == std::string::npos ? "" : words.substr(space + 1);
+  services.log.info("asked by the operator", {{"command", "cluster " + words}});
+  auto answer = co_await services.cluster(std::move(verb), std::move(argument));
+  if (!answer) co_return "error " + answer.error().message + "\n";
+  co_return "answer " + *answer + "\n";
+}
+
+}  // namespace
+
+io::Task<void> serve_control(int connection, ControlServices& services) {
+  constexpr std::string_view of_cluster = "cluster ";
   const Descriptor socket(connection);
   set_patience(socket.get());
   auto read = [fd = socket.get()] { return read_command(fd); };
   const std::string command = co_await io::blocking(io::Pool::metadata, std::move(read));
   std::string answer = "error there is no command \"" + command + "\"\n";
   if (command == "scrub") {
-    log.info("scrub asked for", {});
-    io::MonotonicTime last{};
-    std::function<void(const blob::ScrubReport&)> progress = [fd = socket.get(), &clock,
-                                                              &last](const blob::ScrubReport& now) {
-      if (clock.monotonic() - last < between_progress) return;
-      last = clock.monotonic();
-      send_some(fd, "progress " + std::to_string(now.checked) + " " + std::to_string(now.checked_bytes) + "\n");
-    };
-    const auto report = co_await node.scrub(std::move(progress));
-    answer = summary(report);
+    answer = co_await answer_scrub(socket.get(), services);
+  } else if (command.starts_with(of_cluster)) {
+    answer = co_await answer_cluster(command.substr(of_cluster.size()), services);
   }
   auto write = [fd = socket.get(), answer] { send_all(fd, answer); };
   co_await io::blocking(io::Pool::metadata, std::move(write));

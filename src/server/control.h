@@ -1,9 +1,10 @@
 // The private door of a running server: a Unix socket in its data folder, for commands on the same machine.
 //
-// One line goes in ("scrub"), lines come out until the end:
+// One line goes in ("scrub", "cluster VERB [ARGUMENT]"), lines come out until the end:
 //   progress BLOBS BYTES     at most a few per second
 //   corrupt DIGEST           a blob that was put away
 //   done BLOBS BYTES         the end of a scrub
+//   answer TEXT              of a command of the cluster; JSON where it is data
 //   error MESSAGE            the end of whatever failed
 // Only the user that runs the server may connect (mode 0600).
 #pragma once
@@ -39,8 +40,17 @@ class ControlSocket {
   const std::string path_;
 };
 
+// What the commands reach; outlives every answer.
+struct ControlServices {
+  node::Node& node;
+  io::Clock& clock;
+  Logger& log;
+  // "cluster VERB ARGUMENT"; one line of text comes back.
+  std::function<io::Task<Result<std::string>>(std::string verb, std::string argument)> cluster;
+};
+
 // Answers one connection and closes it.
-io::Task<void> serve_control(int connection, node::Node& node, io::Clock& clock, Logger& log);
+io::Task<void> serve_control(int connection, ControlServices& services);
 
 // Sends a command to the server of `root` and hands every answered line to `line`. not_found: no server is running.
 Result<void> ask_server(const std::string& root, std::string_view command,

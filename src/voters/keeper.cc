@@ -195,7 +195,10 @@ io::Task<void> ManagedEtcd::lead_loop() {
     if (!leader || !*leader) continue;
     auto done = co_await carry_out(step);
     if (!done && done.error().code == ErrorCode::cancelled) co_return;
-    if (!done) p_.log.warn("a change of voters failed; it is tried again", {{"error", done.error().message}});
+    if (!done && failed_last_ != done.error().message) {
+      p_.log.warn("a change of voters waits", {{"error", done.error().message}});
+    }
+    failed_last_ = done ? std::string() : done.error().message;
   }
 }
 

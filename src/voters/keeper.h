@@ -1,8 +1,8 @@
 // ManagedEtcd: the etcd that Hansa keeps for its cluster. On every member: runs this machine's voter, if it is one, and
 // asks for a seat, if it may be. On the one that leads the task "etcd": carries out the planner's next step.
 //
-// A voter whose data is missing, of another disk or of another cluster never starts etcd (H3): what is there is put aside and
-// a new seat is asked for. etcd goes on when Hansa stops.
+// A voter whose data is missing, of another disk or of another cluster never starts etcd (H3): what is there is put
+// aside and a new seat is asked for. etcd goes on when Hansa stops.
 //
 // Thread rule: the node's executor. What is given outlives it.
 #pragma once
@@ -59,6 +59,8 @@ class ManagedEtcd {
 
   // Once the node takes part.
   void run(io::TaskScope& scope, meta::MetadataStore& store, catalog::Catalog& catalog);
+  // The node stops: its store and catalogue are not used any more. The loops have ended.
+  void forget() { task_.reset(); }
   // Of the last look, as JSON for cluster status; empty before the first.
   std::string status_json() const;
   bool may_stop(const std::string& node) const;
@@ -85,7 +87,7 @@ class ManagedEtcd {
   catalog::Catalog* catalog_ = nullptr;
   std::unique_ptr<upkeep::TaskLeader> task_;
   std::map<std::string, io::MonotonicTime> dead_since_;
-  io::MonotonicTime started_last_;
+  std::string failed_last_;  // why the last change did not work
   mutable std::mutex mutex_;
   std::vector<std::string> known_;
   VoterPicture picture_;

@@ -110,13 +110,29 @@ WaitedRoot run_then_tell(Task<void> task, std::promise<void> ended) {
 }  // namespace
 
 void run_and_wait(Executor& executor, Task<void> task) {
+  run_until_told(executor, std::move(task), nullptr);
+}
+
+void run_until_told(Executor& executor, Task<void> task, const std::function<bool()>& stop) {
   HANSA_ASSERT(!executor.on_this_thread(), "a loop that waits for itself never ends");
+  constexpr auto between_questions = std::chrono::milliseconds(100);
   std::promise<void> ended;
   std::future<void> end = ended.get_future();
   TaskContext context(executor);
   WaitedRoot root = run_then_tell(std::move(task), std::move(ended));
   root.handle.promise().context = &context;
   executor.post([handle = root.handle] { handle.resume(); });
+  while (stop && end.wait_for(between_questions) != std::future_status::ready) {
+    if (!stop()) continue;
+    // The context lives until this has run, even when the task ends first.
+    std::promise<void> told;
+    executor.post([&context, &told] {
+      context.cancel();
+      told.set_value();
+    });
+    told.get_future().wait();
+    break;
+  }
   end.wait();
 }
 
