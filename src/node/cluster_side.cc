@@ -95,28 +95,40 @@ catalog::AliveRecord ClusterSide::load() {
 
 // ---- for the operator -------------------------------------------------------------------------------------------
 
-io::Task<Result<std::string>> ClusterSide::status() {
+Result<cluster::StatusInput> ClusterSide::picture() {
   const auto health = p_.store.health();
-  nlohmann::json out = {{"cluster", p_.identity.cluster}, {"self", p_.identity.node}};
-  out["members"] = nlohmann::json::array();
-  for (const auto& member : members_->members()) {
-    out["members"].push_back({{"id", member.id.value()},
-                              {"url", member.record.addresses.client},
-                              {"peer", member.record.addresses.peer},
-                              {"role", member.record.role},
-                              {"state", member.record.state},
-                              {"version", member.record.version},
-                              {"alive", member.alive},
-                              {"in_layout", member.in_layout},
-                              {"uploads", member.load.uploads},
-                              {"disk_total", member.load.disk_total},
-                              {"disk_available", member.load.disk_available},
-                              {"applied", member.load.applied}});
+  HANSA_TRY(auto view, p_.catalog.snapshot());
+  HANSA_TRY(auto input, cluster::status_input(view, p_.identity.cluster, p_.identity.node));
+  if (p_.options.cluster->voters) {
+    auto word = p_.options.cluster->voters();
+    input.voters = std::move(word.json);
+    input.needed_voters = std::move(word.needed);
+    input.also_degraded = std::move(word.degraded);
   }
-  out["metadata"] = {{"reachable", health.reachable}, {"version", health.version},          {"applied", health.applied},
-                     {"target", health.target},       {"loading", health.loading},          {"alarm", health.alarm},
-                     {"db_size", health.db_size},     {"out_of_space", health.out_of_space}};
-  co_return out.dump();
+  if (!health.reachable) input.also_degraded.emplace_back("this member does not reach the metadata store");
+  if (!health.alarm.empty()) input.also_degraded.push_back("the metadata store's alarm stands: " + health.alarm);
+  if (health.out_of_space) input.also_degraded.emplace_back("the metadata store is nearly full: pushes are refused");
+  const auto holder = holder_->progress();
+  const nlohmann::json metadata = {
+      {"reachable", health.reachable}, {"version", health.version},   {"applied", health.applied},
+      {"target", health.target},       {"loading", health.loading},   {"loaded_keys", health.loaded_keys},
+      {"alarm", health.alarm},         {"db_size", health.db_size},   {"out_of_space", health.out_of_space},
+      {"blobs_owed", holder.owed},     {"blobs_left_out", holder.but}};
+  input.metadata = metadata.dump();
+  return input;
+}
+
+io::Task<Result<std::string>> ClusterSide::status() {
+  HANSA_CO_TRY(const auto input, picture());
+  co_return cluster::status_json(input);
+}
+
+io::Task<Result<std::string>> ClusterSide::may_stop(std::string id) {
+  if (id.empty()) id = p_.identity.node;
+  HANSA_CO_CHECK(co_await p_.catalog.barrier());
+  HANSA_CO_TRY(const auto input, picture());
+  const auto answer = cluster::may_stop(id, input);
+  co_return nlohmann::json{{"id", id}, {"may_stop", answer.may}, {"reason", answer.reason}}.dump();
 }
 
 io::Task<Result<std::string>> ClusterSide::drain(std::string id) {
@@ -136,6 +148,7 @@ io::Task<Result<std::string>> ClusterSide::operation(std::string verb, std::stri
     p_.store.clear_alarm();
     co_return std::string("the alarm is cleared on this node");
   }
+  if (verb == "may-stop") co_return co_await may_stop(std::move(id));
   if (verb != "drain" && verb != "forget") {
     co_return make_error(ErrorCode::unsupported, Subject::request, "there is no operation \"" + verb + "\"");
   }

@@ -15,6 +15,7 @@
 #include "cluster/holder.h"
 #include "cluster/member_driver.h"
 #include "cluster/members.h"
+#include "cluster/status.h"
 #include "node/identity.h"
 #include "node/node.h"
 #include "node/view_exchange.h"
@@ -54,6 +55,8 @@ class ClusterSide {
   explicit ClusterSide(Parts parts) : p_(parts), layout_task_(parts.store, parts.catalog, "layout") {}
   catalog::AliveRecord load();
   std::optional<std::string> address_of(const io::NodeId& id) const;
+  Result<cluster::StatusInput> picture();
+  io::Task<Result<std::string>> may_stop(std::string id);
   io::Task<Result<std::string>> drain(std::string id);
   io::Task<Result<std::string>> forget(std::string id);
 

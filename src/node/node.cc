@@ -1,10 +1,10 @@
 #include "node/node.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "blob/disk/disk_store.h"
 #include "catalog/catalog.h"
+#include "cluster/status.h"
 #include "io/scope.h"
 #include "io/wait.h"
 #include "meta/sqlite/store.h"
@@ -121,7 +121,10 @@ catalog::NodeRecord RealNode::self() const {
   record.disk = identity_.disk;
   record.boot = identity_.next;
   record.version = software_version;
-  if (options_.cluster) record.addresses = {.client = options_.cluster->url, .peer = options_.cluster->peer};
+  if (options_.cluster) {
+    record.addresses = {.client = options_.cluster->url, .peer = options_.cluster->peer};
+    record.settings = options_.cluster->rules;
+  }
   return record;
 }
 
@@ -309,18 +312,9 @@ io::Task<void> RealNode::stop() {
 
 io::Task<Result<std::string>> RealNode::cluster_status() {
   if (side_) co_return co_await side_->status();
-  const auto state = status();
-  nlohmann::json self = {{"id", identity_.node},
-                         {"role", "store"},
-                         {"state", "active"},
-                         {"alive", true},
-                         {"in_layout", true},
-                         {"version", software_version},
-                         {"uploads", state.uploads},
-                         {"disk_total", state.disk_total},
-                         {"disk_available", state.disk_available}};
-  nlohmann::json out = {{"cluster", ""}, {"self", identity_.node}, {"members", nlohmann::json::array({self})}};
-  co_return out.dump();
+  HANSA_CO_TRY(auto view, catalog_->snapshot());
+  HANSA_CO_TRY(const auto input, cluster::status_input(view, "", identity_.node));
+  co_return cluster::status_json(input);
 }
 
 io::Task<Result<std::string>> RealNode::cluster_operation(std::string verb, std::string id) {

@@ -7,9 +7,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -28,8 +30,8 @@
 
 namespace hansa::node {
 
-// Where the members' peer listeners are, as the node knows them: filled by the node, asked by the peer network, which is
-// older. Thread-safe.
+// Where the members' peer listeners are, as the node knows them: filled by the node, asked by the peer network, which
+// is older. Thread-safe.
 class PeerDirectory {
  public:
   using Find = std::function<std::optional<std::string>(const io::NodeId&)>;
@@ -60,6 +62,13 @@ struct Ports {
   meta::etcd::ChannelFactory channels = nullptr;
 };
 
+// What the keeper of a managed etcd says of its voters, for status and may-stop.
+struct VotersWord {
+  std::string json = "{}";
+  std::set<std::string> needed;  // nodes without whose voter there would be no quorum
+  std::vector<std::string> degraded;
+};
+
 // What makes a node a member of a cluster: its metadata is in etcd, its view in <root>/view.db.
 struct ClusterOptions {
   std::vector<meta::etcd::ChannelSettings> endpoints;
@@ -69,6 +78,8 @@ struct ClusterOptions {
   std::string peer;               // where members reach it, host:port
   std::string secret;             // the same on all members: signs upload sessions
   io::Duration max_staleness = std::chrono::hours(1);
+  std::map<std::string, std::string> rules;      // hashes of the rules that must agree on all members, by name
+  std::function<VotersWord()> voters = nullptr;  // null: the etcd is somebody else's
 };
 
 struct Options {

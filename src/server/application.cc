@@ -178,7 +178,7 @@ Result<void> Application::listen() {
                          .ready = [this] { return ready_.load(); },
                          .started = [this] { return ready_.load(); },
                          .options = {.allow_origin = config_.http.allow_origin, .metrics_path = config_.metrics_path},
-                         .cluster = [this] { return status(); },
+                         .cluster = [this] { return node_->cluster_status(); },
                          .audit = audit_.get()};
   http::ServerOptions options;
   options.address = config_.http.address;
@@ -271,19 +271,10 @@ void Application::reopen_logs() {
   }
 }
 
-io::Task<Result<std::string>> Application::status() {
-  HANSA_CO_TRY(auto text, co_await node_->cluster_status());
-  const std::string voters = cluster_ ? cluster_->voters_json() : std::string();
-  if (!voters.empty() && text.ends_with('}')) {
-    text.pop_back();
-    text += ",\"voters\":" + voters + "}";
-  }
-  co_return text;
-}
-
 io::Task<Result<std::string>> Application::cluster_command(std::string verb, std::string argument) {
-  if (verb == "status") co_return co_await status();
+  if (verb == "status") co_return co_await node_->cluster_status();
   if (verb == "token" && cluster_) co_return cluster_->join_url();
+  if (verb == "backup" && cluster_) co_return co_await cluster_->backup(std::move(argument));
   co_return co_await node_->cluster_operation(std::move(verb), std::move(argument));
 }
 

@@ -58,7 +58,6 @@ class Application {
   void reopen_logs();
   void accept_control();
   io::Task<Result<std::string>> cluster_command(std::string verb, std::string argument);
-  io::Task<Result<std::string>> status();
   void watch_files();
 
   config::Config config_;

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "io/asio/posix_disk.h"
@@ -133,6 +134,16 @@ int show_may_stop(const ClusterArguments& arguments, const config::Config& confi
   return may ? 0 : command_failed;
 }
 
+std::string absolute(const std::string& file) {
+  return std::filesystem::absolute(file).lexically_normal().string();
+}
+
+int begin_anew(const Result<std::vector<std::string>>& notes) {
+  if (!notes) return fail(notes.error());
+  for (const auto& note : *notes) std::printf("%s\n", note.c_str());
+  return 0;
+}
+
 int found(const ClusterArguments& arguments, const config::Config& config) {
   const auto founded = init_cluster(config);
   if (!founded) return fail(founded.error());
@@ -171,9 +182,15 @@ CLI::App* add_cluster_commands(CLI::App& app, ClusterArguments& out) {
   out.may_stop = add("may-stop", "may this member (or that one) stop now? exit code 0: yes");
   out.token = add("token", "print a join URL, good for a day");
   out.clear_alarm = add("clear-alarm", "the metadata is as it should be; bytes may be collected again");
+  out.backup = add("backup", "write the metadata to a file");
+  out.restore = add("restore", "a bare machine becomes the first member of a new cluster with a backup's metadata");
+  out.recover = add("recover", "go on from this voter alone after the others are lost for ever");
+  for (auto* command : {out.backup, out.restore}) command->add_option("FILE", out.file, "the backup")->required();
   for (auto* command : {out.drain, out.forget}) command->add_option("ID", out.member, "member")->required();
   out.may_stop->add_option("ID", out.member, "member; default: this one");
-  for (auto* command : {out.init, out.status, out.drain, out.forget, out.token, out.clear_alarm}) config(command);
+  for (auto* command :
+       {out.init, out.status, out.drain, out.forget, out.token, out.clear_alarm, out.backup, out.restore, out.recover})
+    config(command);
   out.may_stop->add_option("--config", out.config, "configuration file of this member");
   return cluster;
 }
@@ -182,6 +199,9 @@ int run_cluster_command(const ClusterArguments& arguments) {
   const auto config = target(arguments);
   if (!config) return fail(config.error());
   if (arguments.init->parsed()) return found(arguments, *config);
+  if (arguments.restore->parsed()) return begin_anew(restore_cluster(*config, absolute(arguments.file)));
+  if (arguments.recover->parsed()) return begin_anew(recover_cluster(*config));
+  if (arguments.backup->parsed()) return show_answer(*config, "cluster backup " + absolute(arguments.file));
   if (arguments.status->parsed()) return show_status(arguments, *config);
   if (arguments.may_stop->parsed()) return show_may_stop(arguments, *config);
   if (arguments.drain->parsed()) return show_answer(*config, "cluster drain " + arguments.member);

@@ -1,5 +1,5 @@
-// hansa cluster init|status|drain|forget|may-stop|token: what an operator asks of a cluster. `init` works on the folder
-// of this machine; the others ask the server that runs on it.
+// hansa cluster init|status|drain|forget|may-stop|token|backup|restore|recover: what an operator asks of a cluster. init,
+// restore and recover work on the folder of this machine; the others ask the server that runs on it.
 #pragma once
 
 #include <string>
@@ -18,9 +18,13 @@ struct ClusterArguments {
   CLI::App* may_stop = nullptr;
   CLI::App* token = nullptr;
   CLI::App* clear_alarm = nullptr;
+  CLI::App* backup = nullptr;
+  CLI::App* restore = nullptr;
+  CLI::App* recover = nullptr;
   std::string config;
   std::string root;
   std::string member;
+  std::string file;  // of a backup
   bool json = false;
 };
 

@@ -1,5 +1,7 @@
 #include "server/cluster_init.h"
 
+#include <cstdio>
+
 #include "io/asio/event_loops.h"
 #include "io/asio/posix_disk.h"
 #include "io/wait.h"
@@ -9,6 +11,7 @@
 #include "pki/join_token.h"
 #include "server/cluster_parts.h"
 #include "server/command_parts.h"
+#include "voters/backup.h"
 #include "voters/found.h"
 #include "voters/process.h"
 
@@ -164,6 +167,66 @@ Result<Founded> init_cluster(const config::Config& config) {
   out.join_url = pki::join_url(config.cluster.peer, pki::make_join_token(folder.secret, fingerprint, 1,
                                                                          tools.clock->wall() + pki::join_token_life));
   return out;
+}
+
+namespace {
+
+struct Place {
+  std::unique_ptr<io::DirectoryLock> lock;
+  voters::ClusterPlace place;
+  voters::EtcdSettings etcd;
+};
+
+Result<Place> place_of(Tools& tools, const config::Config& config) {
+  HANSA_TRY(tools.log, quiet_log(*tools.clock));
+  HANSA_CHECK(tools.disk->make_directories(config.storage.root));
+  Place out;
+  auto lock = tools.disk->lock(config.storage.root);
+  if (!lock) return std::move(lock).error().with_context("stop the server that uses this folder first");
+  out.lock = std::move(*lock);
+  HANSA_TRY(const auto identity, node::prepare_identity(*tools.disk, *tools.random, config.storage.root));
+  out.place = {.root = config.storage.root, .node = identity.node, .disk = identity.disk, .hosts = hosts_of(config)};
+  out.etcd = etcd_settings(config, identity.node);
+  return out;
+}
+
+io::Task<void> recover_into(voters::RecoverPorts ports, voters::ClusterPlace place, voters::EtcdSettings settings,
+                            Result<voters::NewCluster>* out) {
+  *out = co_await voters::recover(std::move(ports), std::move(place), std::move(settings));
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> restore_cluster(const config::Config& config, const std::string& file) {
+  Tools tools;
+  HANSA_TRY(auto place, place_of(tools, config));
+  // The tool stands beside the program: etcdutl from 3.5 on, etcdctl before.
+  const auto slash = place.etcd.binary.rfind('/');
+  const std::string folder = slash == std::string::npos ? "" : place.etcd.binary.substr(0, slash + 1);
+  const bool newer = tools.disk->info(folder + "etcdutl").has_value();
+  HANSA_TRY(const auto made, voters::restore(*tools.disk, *tools.clock, *tools.random, std::move(place.place),
+                                             std::move(place.etcd), folder + (newer ? "etcdutl" : "etcdctl"), file));
+  return made.notes;
+}
+
+Result<std::vector<std::string>> recover_cluster(const config::Config& config) {
+  Tools tools;
+  HANSA_TRY(auto place, place_of(tools, config));
+  io::asio::EventLoops loops(1);
+  Result<voters::NewCluster> made = make_error(ErrorCode::internal, "the recovery did not run");
+  {
+    meta::etcd::GrpcRuntime runtime;
+    voters::RecoverPorts ports{.disk = *tools.disk,
+                               .clock = *tools.clock,
+                               .random = *tools.random,
+                               .channels = runtime.maintenance(),
+                               .say = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); }};
+    io::asio::run_and_wait(loops.executor(0),
+                           recover_into(std::move(ports), std::move(place.place), std::move(place.etcd), &made));
+  }
+  loops.stop();
+  if (!made) return std::move(made).error();
+  return made->notes;
 }
 
 }  // namespace hansa::server

@@ -7,6 +7,7 @@
 #include "pki/join.h"
 #include "pki/join_token.h"
 #include "pki/mac.h"
+#include "voters/backup.h"
 
 namespace hansa::server {
 namespace {
@@ -25,6 +26,16 @@ io::Task<void> try_join(http::Client* client, pki::JoinUrl url, std::string requ
   if (*out || out->error().code == ErrorCode::denied || out->error().code == ErrorCode::invalid) co_return;
   auto slept = co_await io::sleep_for(join_again);
   if (!slept) *out = std::move(slept).error();
+}
+
+node::VotersWord word_of(const voters::ManagedEtcd& keeper) {
+  node::VotersWord word;
+  const std::string json = keeper.status_json();
+  if (json.empty()) return word;
+  word.json = json;
+  word.degraded = keeper.degraded();
+  word.needed = keeper.needed();
+  return word;
 }
 
 Error not_a_member(const std::string& root) {
@@ -195,6 +206,7 @@ node::ClusterOptions ClusterParts::options() const {
     out.endpoints = keeper_->endpoints();
     out.quota = config_.cluster.managed.quota;
   }
+  if (keeper_) out.voters = [keeper = keeper_.get()] { return word_of(*keeper); };
   out.url = config_.cluster.url;
   out.peer = config_.cluster.peer;
   out.secret = secret_;
@@ -269,6 +281,21 @@ io::Task<Result<std::string>> ClusterParts::answer_join(std::string text, std::s
     e_.log.warn("a machine may not join", {{"address", client}, {"error", answer.error().message}});
   }
   co_return answer;
+}
+
+io::Task<Result<std::string>> ClusterParts::backup(std::string file) {
+  if (!file.starts_with('/')) {
+    co_return make_error(ErrorCode::invalid, Subject::request, "name the backup's file by its whole path");
+  }
+  const auto endpoints = options().endpoints;
+  voters::BackupSource source;
+  HANSA_CO_TRY(source.channel, runtime_->channels()(endpoints.front()));
+  HANSA_CO_TRY(source.maintenance, runtime_->maintenance()(endpoints.front()));
+  source.prefix = options().prefix;
+  source.cluster = folder_ ? folder_->cluster : "";
+  HANSA_CO_TRY(const auto info, co_await voters::backup(e_.disk, e_.clock, std::move(source), file));
+  co_return "the metadata up to revision " + std::to_string(info.revision) + " is in " + file + " (" +
+      std::to_string(info.size) + " bytes); blobs are not in it";
 }
 
 // Renews this member's certificate in time and remembers where etcd is, for the next start.

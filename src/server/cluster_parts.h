@@ -54,8 +54,8 @@ class ClusterParts {
 
   // A URL with which another machine may join, good for a day. unsupported: the cluster has no authority of its own.
   Result<std::string> join_url() const;
-  std::string voters_json() const { return keeper_ ? keeper_->status_json() : std::string(); }
-  bool voters_may_stop(const std::string& node) const { return !keeper_ || keeper_->may_stop(node); }
+  // Writes a backup of the metadata to `file` and <file>.json; says what it is of.
+  io::Task<Result<std::string>> backup(std::string file);
 
  private:
   ClusterParts(ClusterEnvironment environment, const config::Config& config) : e_(environment), config_(config) {}

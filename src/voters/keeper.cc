@@ -365,4 +365,13 @@ std::vector<std::string> ManagedEtcd::degraded() const {
   return voters::degraded(picture_);
 }
 
+std::set<std::string> ManagedEtcd::needed() const {
+  std::set<std::string> out;
+  const std::lock_guard guard(mutex_);
+  for (const auto& node : picture_.nodes) {
+    if (!voters::may_stop(picture_, node.id)) out.insert(node.id);
+  }
+  return out;
+}
+
 }  // namespace hansa::voters

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -65,6 +66,8 @@ class ManagedEtcd {
   std::string status_json() const;
   bool may_stop(const std::string& node) const;
   std::vector<std::string> degraded() const;
+  // Nodes without whose voter there would be no quorum.
+  std::set<std::string> needed() const;
 
  private:
   Result<bool> owns_data();

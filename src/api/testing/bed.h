@@ -87,7 +87,8 @@ class Bed {
             .live = {},
             .ready = ready,
             .started = {},
-            .options = options};
+            .options = options,
+            .cluster = {}};
   }
   void set_routes(std::vector<Route> routes) { handler = make_handler(services(), std::move(routes)); }
 

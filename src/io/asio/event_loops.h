@@ -45,8 +45,8 @@ std::unique_ptr<Random> real_random();
 // Runs a task on an executor from a thread that is none of its loops and waits for its end: start-up and shutdown.
 void run_and_wait(Executor& executor, Task<void> task);
 
-// The same, but the task is cancelled once `stop` says so (it is asked a few times a second, on this thread); its end is
-// waited for all the same.
+// The same, but the task is cancelled once `stop` says so (it is asked a few times a second, on this thread); its end
+// is waited for all the same.
 void run_until_told(Executor& executor, Task<void> task, const std::function<bool()>& stop);
 
 }  // namespace hansa::io::asio
