@@ -126,6 +126,14 @@ io::Task<Result<void>> ManagedEtcd::mind_seat() {
       HANSA_CO_CHECK(co_await put_seat(options_.node, std::move(taken), seat->mod));
     }
     if (state.running) co_return Result<void>{};
+    HANSA_CO_TRY(const bool removed, co_await was_removed(*state.marker));
+    if (removed) {
+      p_.log.warn("the others removed this machine's voter; it asks for a new seat",
+                  {{"member", state.marker->member}});
+      auto aside = [this] { return process_.put_data_aside(); };
+      HANSA_CO_CHECK(co_await io::blocking(io::Pool::upkeep, std::move(aside)));
+      co_return co_await ask(seat);
+    }
     p_.log.warn("etcd does not run; it is started again");
     auto start = [this] { return process_.start(EtcdStart::again, {}); };
     co_return co_await io::blocking(io::Pool::upkeep, std::move(start));
@@ -137,6 +145,17 @@ io::Task<Result<void>> ManagedEtcd::mind_seat() {
   }
   if (seat && seat->record.state == "granted" && seat->record.disk == options_.disk) co_return co_await sit(*seat);
   co_return co_await ask(seat);
+}
+
+// A list that lags may lack a member that was just added: that one asks anew, which costs time and no data.
+io::Task<Result<bool>> ManagedEtcd::was_removed(EtcdMarker marker) {
+  const auto reply = co_await members();
+  if (!reply && reply.error().code == ErrorCode::cancelled) co_return reply.error();
+  if (!reply) co_return false;  // nobody who could say so
+  const auto own = [&](const meta::etcd::Member& member) {
+    return member.name == options_.node || hex(member.id) == marker.member;
+  };
+  co_return std::ranges::none_of(reply->members, own);
 }
 
 io::Task<Result<void>> ManagedEtcd::ask(const std::optional<Seat>& seat) {

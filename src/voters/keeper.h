@@ -2,7 +2,7 @@
 // asks for a seat, if it may be. On the one that leads the task "etcd": carries out the planner's next step.
 //
 // A voter whose data is missing, of another disk or of another cluster never starts etcd (H3): what is there is put
-// aside and a new seat is asked for. etcd goes on when Hansa stops.
+// aside and a new seat is asked for; so does one that the others removed. etcd goes on when Hansa stops.
 //
 // Thread rule: the node's executor. What is given outlives it.
 #pragma once
@@ -74,6 +74,7 @@ class ManagedEtcd {
   meta::etcd::ChannelSettings settings_of(const std::string& url) const;
   io::Task<void> seat_loop();
   io::Task<Result<void>> mind_seat();
+  io::Task<Result<bool>> was_removed(EtcdMarker marker);
   io::Task<Result<void>> ask(const std::optional<Seat>& seat);
   io::Task<Result<void>> sit(Seat seat);
   io::Task<Result<void>> put_seat(std::string node, SeatRecord record, catalog::Revision mod);

@@ -110,6 +110,9 @@ VoterStep next_step(const VoterPicture& picture) {
   for (const auto& voter : picture.voters) {
     if (replaceable(voter) && may_remove(picture, voter)) return remove(voter);
   }
+  // The dead one came back once its replacement voted: an even number is more to lose and no more to stand on.
+  const bool all_answer = std::ranges::all_of(picture.voters, &Voter::answers);
+  if (all_answer && may_remove(picture, picture.voters.back())) return remove(picture.voters.back());
   return {};
 }
 

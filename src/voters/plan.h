@@ -6,6 +6,7 @@
 //  - a voter is removed only while the others that answer are a quorum of all, and at least two (or all that remain)
 //  - a learner is promoted only when it answers itself, at the leader's index, and its node said that it started it
 //  - a member whose node is gone for ever is removed; one that is dead for long is replaced first, if somebody can
+//  - a voter too many goes once all answer (a dead one came back after its replacement)
 //  - two members rest at two voters, shown as degraded
 #pragma once
 
