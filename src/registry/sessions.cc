@@ -47,7 +47,6 @@ std::optional<oci::Algorithm> UploadSessions::check_id(const oci::RepositoryName
   return *algorithm;
 }
 
-<<<<<<< HEAD
 std::optional<std::string> UploadSessions::owner_elsewhere(const oci::RepositoryName& repository, std::string_view user,
                                                            std::string_view id) const {
   if (options_.node.empty() || !check_id(repository, user, id)) return std::nullopt;
@@ -55,12 +54,6 @@ std::optional<std::string> UploadSessions::owner_elsewhere(const oci::Repository
   // Without a name: begun before this node became a member.
   if (end == std::string_view::npos || id.substr(0, end) == options_.node) return std::nullopt;
   return std::string(id.substr(0, end));
-=======
-std::string UploadSessions::foreign_owner(std::string_view id) const {
-  const auto dot = id.find('_');
-  if (options_.node.empty() || dot == std::string_view::npos || id.substr(0, dot) == options_.node) return {};
-  return std::string(id.substr(0, dot));
->>>>>>> cac0cba (Run a registry as a member of a cluster: hansa cluster init, serve --join, status; operators ask through the private door)
 }
 
 io::Task<Result<UploadSessions::Hold>> UploadSessions::begin(oci::RepositoryName repository, std::string user,

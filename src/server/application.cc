@@ -322,6 +322,7 @@ void Application::stop() {
   control_scope_.reset();
   if (cluster_) cluster_->stop_listening();
   if (node_) io::asio::run_and_wait(loops_->executor(0), stop_node(node_.get()));
+  if (cluster_) cluster_->close_peers();
   if (loops_) loops_->stop();
   // The handler names the services, so it goes before them.
   server_.reset();

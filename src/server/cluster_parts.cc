@@ -235,9 +235,12 @@ void ClusterParts::stop_listening() {
   if (keeper_) keeper_->forget();
 }
 
-void ClusterParts::stop() {
+void ClusterParts::close_peers() {
   listener_.reset();
   peers_.reset();
+}
+
+void ClusterParts::stop() {
   keeper_.reset();
   runtime_.reset();
 }

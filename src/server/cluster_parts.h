@@ -1,7 +1,8 @@
 // ClusterParts: what a server needs to be a member of a cluster, beside the node: this machine's folder of the cluster,
 // the way to etcd (and etcd itself, where Hansa keeps it), the network of peers and its listener.
 //
-// open() -> [node starts with what this gives] -> run(node) -> ... -> stop_listening() -> [node stops] -> stop().
+// open() -> [node starts with what this gives] -> run(node) -> ... -> stop_listening() -> [node stops] -> close_peers()
+// -> [the loops end] -> stop().
 // Main thread.
 #pragma once
 
@@ -50,7 +51,8 @@ class ClusterParts {
   void give(node::Ports& ports);
   void run(node::Node& node);
   void stop_listening();
-  void stop();
+  void close_peers();  // while the loops run
+  void stop();         // after them
 
   // A URL with which another machine may join, good for a day. unsupported: the cluster has no authority of its own.
   Result<std::string> join_url() const;
