@@ -192,22 +192,35 @@ class Node:
             return not command_line(pid)
         return wait_until(ended, seconds)
 
-    def etcd_call(self, path, request, timeout=5.0):
-        """A call of this node's etcd over its JSON gateway, with the member's own certificate."""
+    def etcd_request(self, method, path, body=None, timeout=5.0):
+        """A request to this node's etcd, with the member's own certificate; OSError unless it answers 200."""
         folder = self.data / 'cluster'
         context = ssl.create_default_context(cafile=str(folder / 'ca.crt'))
         context.check_hostname = False
         context.load_cert_chain(folder / 'node.crt', folder / 'node.key')
         connection = http.client.HTTPSConnection('127.0.0.1', self.ports['etcd'], timeout=timeout, context=context)
-        try:
-            connection.request('POST', path, json.dumps(request))
-            answer = connection.getresponse()
-            body = answer.read()
-        finally:
-            connection.close()
-        if answer.status != 200:
-            raise OSError(f'etcd answered {answer.status} to {path}: {body[:300]!r}')
-        return json.loads(body)
+        return etcd_answer(connection, method, path, body)
+
+    def etcd_call(self, path, request, timeout=5.0):
+        """A call over its JSON gateway."""
+        return json.loads(self.etcd_request('POST', path, json.dumps(request), timeout))
+
+    def etcd_metrics(self):
+        return self.etcd_request('GET', '/metrics').decode()
+
+
+def etcd_answer(connection, method, path, body):
+    try:
+        connection.request(method, path, body)
+        answer = connection.getresponse()
+        text = answer.read()
+    except http.client.HTTPException as error:
+        raise OSError(f'etcd broke off its answer to {path}: {error}') from error
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise OSError(f'etcd answered {answer.status} to {path}: {text[:300]!r}')
+    return text
 
 
 def merge(base, extra):
@@ -252,7 +265,7 @@ class Cluster:
 
     # --- up ---
 
-    def prepare(self, count, extra=None):
+    def prepare(self, count, extra=None, node_class=Node):
         """Makes the folder and the configurations; starts nothing."""
         _, etcd = binaries()
         if not 1 <= count <= 9:
@@ -263,7 +276,7 @@ class Cluster:
         ports = free_ports(4 * count)
         for number in range(1, count + 1):
             names = dict(zip(('http', 'peer', 'etcd', 'etcd_peer'), ports[4 * (number - 1):4 * number]))
-            node = Node(self.folder, number, names, etcd, extra)
+            node = node_class(self.folder, number, names, etcd, extra)
             node.write_config()
             self.nodes.append(node)
 
@@ -278,10 +291,10 @@ class Cluster:
         if done.returncode or not self.join_url:
             raise Problem(f'hansa cluster init failed:\n{done.stdout}{done.stderr}')
 
-    def up(self):
-        """Starts what is prepared and waits until all nodes are ready and members."""
+    def up(self, found=True):
+        """Starts what is prepared and waits until all nodes are ready and members. `found`: unless that was done."""
         hansa, _ = binaries()
-        if not self.join_url:
+        if found and not self.join_url:
             self.say(f'founding a cluster in {self.folder}')
             self.found()
         self.save()

@@ -45,6 +45,11 @@ class Feed : public std::enable_shared_from_this<Feed> {
     for (auto& [id, listener] : listeners_) listener(changes);
   }
 
+  Revision newest() {
+    const std::lock_guard guard(mutex_);
+    return newest_;
+  }
+
   // range: `from` is outside what is kept.
   Result<std::unique_ptr<Subscription>> follow(Revision from, std::function<void(const ChangeSet&)> listener) {
     const std::lock_guard guard(mutex_);

@@ -188,14 +188,16 @@ CLI::App* add_cluster_commands(CLI::App& app, ClusterArguments& out) {
   for (auto* command : {out.backup, out.restore}) command->add_option("FILE", out.file, "the backup")->required();
   for (auto* command : {out.drain, out.forget}) command->add_option("ID", out.member, "member")->required();
   out.may_stop->add_option("ID", out.member, "member; default: this one");
-  for (auto* command :
-       {out.init, out.status, out.drain, out.forget, out.token, out.clear_alarm, out.backup, out.restore, out.recover})
+  for (auto* command : {out.may_stop, out.init, out.status, out.drain, out.forget, out.token, out.clear_alarm,
+                        out.backup, out.restore, out.recover})
     config(command);
-  out.may_stop->add_option("--config", out.config, "configuration file of this member");
   return cluster;
 }
 
-int run_cluster_command(const ClusterArguments& arguments) {
+int run_cluster_command(ClusterArguments arguments) {
+  // "may-stop CONFIG" asks for this member.
+  const bool only_config = arguments.may_stop->parsed() && arguments.config.empty() && arguments.root.empty();
+  if (only_config && std::filesystem::exists(arguments.member)) arguments.config.swap(arguments.member);
   const auto config = target(arguments);
   if (!config) return fail(config.error());
   if (arguments.init->parsed()) return found(arguments, *config);

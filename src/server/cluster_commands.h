@@ -1,5 +1,5 @@
-// hansa cluster init|status|drain|forget|may-stop|token|backup|restore|recover: what an operator asks of a cluster. init,
-// restore and recover work on the folder of this machine; the others ask the server that runs on it.
+// hansa cluster init|status|drain|forget|may-stop|token|backup|restore|recover: what an operator asks of a cluster.
+// init, restore and recover work on the folder of this machine; the others ask the server that runs on it.
 #pragma once
 
 #include <string>
@@ -30,6 +30,6 @@ struct ClusterArguments {
 
 // Adds "cluster" and its commands; `out` outlives the parsing.
 CLI::App* add_cluster_commands(CLI::App& app, ClusterArguments& out);
-int run_cluster_command(const ClusterArguments& arguments);
+int run_cluster_command(ClusterArguments arguments);
 
 }  // namespace hansa::server

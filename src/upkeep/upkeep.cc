@@ -30,6 +30,19 @@ void Upkeep::run(io::TaskScope& scope) {
   scope.spawn("tick", tick_loop());
   if (options_.collect) scope.spawn("collect", collect_loop());
   if (options_.scrub_interval > io::Duration::zero()) scope.spawn("scrub", scrub_loop());
+  if (ports_.open_body) scope.spawn("references", references_loop());
+}
+
+// A member hears of large manifests that were pushed through others: it soon reads what they refer to, since nothing of
+// their repositories can be removed before.
+io::Task<void> Upkeep::references_loop() {
+  constexpr io::Duration look_again = std::chrono::seconds(1);
+  while (true) {
+    auto slept = co_await io::sleep_for(look_again);
+    if (!slept) co_return;
+    auto loaded = co_await load_references();
+    if (!loaded && loaded.error().code == ErrorCode::cancelled) co_return;
+  }
 }
 
 io::Duration Upkeep::measured() const {

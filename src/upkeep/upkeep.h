@@ -93,6 +93,7 @@ class Upkeep {
   io::Task<void> tick_loop();
   io::Task<void> collect_loop();
   io::Task<void> scrub_loop();
+  io::Task<void> references_loop();
   io::Task<Result<void>> advance_tick();
   bool still_measuring();
   io::Task<Result<void>> load_references();

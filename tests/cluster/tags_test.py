@@ -5,12 +5,13 @@ HANSA_SEED: another course of events.
 """
 import os
 import pathlib
+import signal
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'lib'))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import hansa_testing as ht  # noqa: E402
-from tags_workload import Workload  # noqa: E402
+from tags_workload import Fault, Workload  # noqa: E402
 
 SEED = os.environ.get('HANSA_SEED', '1')
 
@@ -22,6 +23,25 @@ class OfOneNode(ht.TestCase):
         report = Workload([f'http://127.0.0.1:{self.server().port}'], 600, seed=SEED).run()
         print(report.text())
         self.assertTrue(report.is_good(), report.text())
+
+    def test_a_single_node_killed_and_paused_loses_nothing(self):
+        server = self.server()
+        url = f'http://127.0.0.1:{server.port}'
+
+        def kill():
+            server.stop(signal.SIGKILL)
+            server.start()
+            return []
+
+        def pause():
+            server.process.send_signal(signal.SIGSTOP)
+            return [url]
+        faults = [Fault(f'kill -9 ({turn})', kill, lambda: None, 0.5) for turn in range(3)]
+        faults.append(Fault('SIGSTOP', pause, lambda: server.process.send_signal(signal.SIGCONT), 1.0))
+        report = Workload([url], 600, faults, seed=SEED).run()
+        print(report.text())
+        self.assertTrue(report.is_good(), report.text())
+        self.assertGreater(report.unknown + report.refused, 0, 'the faults hurt nobody')
 
     def test_nodes_that_know_nothing_of_each_other_are_found_out(self):
         urls = [f'http://127.0.0.1:{self.server(name).port}' for name in ('one', 'two')]

@@ -7,7 +7,6 @@ each tag's history is linearizable (tests/lib/linearizability.py), no acknowledg
 within RESUME_BAR of every fault. Answers that carry a Warning promise nothing about freshness; they are only counted.
 """
 import dataclasses
-import http.client
 import json
 import pathlib
 import random
@@ -26,7 +25,7 @@ RESUME_BAR = 5.0  # seconds, the 99th percentile over faults and nodes that stil
 REQUEST_SECONDS = 6.0  # a client's patience; what got no answer by then is unknown
 READ_PAUSE = 0.002  # between two reads of a reader: writes are what is measured
 EQUAL_SPAN = 40  # operations on one tag of equal manifests, then the next: keeps their search small
-NO_ANSWER = (OSError, http.client.HTTPException)
+
 EMPTY = b'{}'
 
 
@@ -173,7 +172,7 @@ class Workload:
         who, call = f'writer {number} at {node.url}', time.monotonic()
         try:
             answer = node.request('PUT', f'/v2/{repository}/manifests/{tag}', body, {'Content-Type': ht.OCI_MANIFEST})
-        except NO_ANSWER as error:
+        except ct.NO_ANSWER as error:
             return self.unanswered(node, error, repository, tag, lin.PUT, ht.sha256(body), call, who)
         end = time.monotonic()
         if answer.status == 201:
@@ -185,7 +184,7 @@ class Workload:
         who, call = f'writer {number} at {node.url}', time.monotonic()
         try:
             answer = node.request('DELETE', f'/v2/{repository}/manifests/{tag}')
-        except NO_ANSWER as error:
+        except ct.NO_ANSWER as error:
             return self.unanswered(node, error, repository, tag, lin.DELETE, lin.ABSENT, call, who)
         end = time.monotonic()
         if answer.status == 202:
@@ -228,7 +227,7 @@ class Workload:
         call = time.monotonic()
         try:
             answer = node.request('GET', f'/v2/{repository}/manifests/{tag}', None, {'Accept': ht.OCI_MANIFEST})
-        except NO_ANSWER:
+        except ct.NO_ANSWER:
             self.journal.count('unanswered_reads')
             return False
         end = time.monotonic()

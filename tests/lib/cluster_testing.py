@@ -26,8 +26,10 @@ import hansa_testing as ht
 sys.path.insert(0, str(ht.ROOT / 'tools'))
 import cluster as tool  # noqa: E402
 
+NO_ANSWER = (OSError, http.client.HTTPException)  # what a client of a dead or mute node sees
 FULL = bool(os.environ.get('HANSA_FULL'))
-HEAD_KEY = b'hansa/head'
+PREFIX = b'hansa/'
+HEAD_KEY = PREFIX + b'head'
 
 
 class Node:
@@ -120,24 +122,16 @@ def manifest_of(config, layers, **more):
 
 
 class TestCluster:
-    """A cluster in a folder. Use as a context manager, or through TestCase.cluster()."""
+    """A cluster in a folder; begun and stopped by TestCase.cluster() or SharedCluster."""
     __test__ = False
 
     def __init__(self, folder, nodes=3, extra=None):
         self.tool = tool.Cluster(folder)
         self.count, self.extra, self.stopped = nodes, extra, set()
 
-    def __enter__(self):
+    def begin(self):
         self.tool.prepare(self.count, self.extra)
-        try:
-            self.tool.up()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
+        self.tool.up()
 
     def stop(self):
         for pid in list(self.stopped):
@@ -212,6 +206,9 @@ class TestCluster:
 
     # --- etcd ---
 
+    def revive(self):
+        """Starts etcds that ended. Managed ones are started by their nodes."""
+
     def etcd_status(self, node):
         return node.etcd_call('/v3/maintenance/status', {}, timeout=2.0)
 
@@ -230,19 +227,40 @@ class TestCluster:
         self.wait(lambda: self.etcd_leader() is not None, seconds, 'etcd has a leader')
         return self.etcd_leader()
 
-    def etcd_range(self, prefix, keys_only=True, node=None):
-        """[(key, create, mod, version, value)] under the prefix, from the first etcd that answers."""
-        end = prefix[:-1] + bytes([prefix[-1] + 1])
-        request = {'key': base64.b64encode(prefix).decode(), 'range_end': base64.b64encode(end).decode(),
-                   'keys_only': keys_only}
-        for one in [node] if node else self.nodes:
+    def etcd_any(self, path, request):
+        """A call of the first etcd that answers."""
+        for node in self.nodes:
             try:
-                rows = one.etcd_call('/v3/kv/range', request).get('kvs', [])
-                return [(base64.b64decode(r['key']), int(r['create_revision']), int(r['mod_revision']), int(r['version']),
-                         base64.b64decode(r.get('value', ''))) for r in rows]
+                return node.etcd_call(path, request)
             except OSError as error:
                 last = error
         raise last
+
+    def etcd_range(self, prefix, keys_only=True, page=1000):
+        """[(key, create, mod, version, value)] under the prefix, of one revision."""
+        begin, end, found, revision = prefix, prefix[:-1] + bytes([prefix[-1] + 1]), [], 0
+        while True:
+            answer = self.etcd_any('/v3/kv/range', {
+                'key': base64.b64encode(begin).decode(), 'range_end': base64.b64encode(end).decode(),
+                'keys_only': keys_only, 'limit': page, 'revision': revision})
+            found += [(base64.b64decode(r['key']), int(r['create_revision']), int(r['mod_revision']), int(r['version']),
+                       base64.b64decode(r.get('value', ''))) for r in answer.get('kvs', [])]
+            if not answer.get('more'):
+                return found
+            revision, begin = revision or int(answer['header']['revision']), found[-1][0] + b'\0'
+
+    def etcd_revision(self):
+        return int(self.etcd_any('/v3/kv/range', {'key': base64.b64encode(HEAD_KEY).decode()})['header']['revision'])
+
+    def compact(self):
+        """Throws away all history up to now."""
+        self.etcd_any('/v3/kv/compaction', {'revision': self.etcd_revision(), 'physical': True})
+
+    def truth(self):
+        """etcd's own records as a view should have them: {key: (value, create, mod, version)}."""
+        cut = len(PREFIX)
+        return {k[cut:]: (v, c, m, n) for k, c, m, n, v in self.etcd_range(PREFIX, keys_only=False)
+                if is_lasting(k[cut:])}
 
     def commits(self):
         """How many commits the registry has made: each puts `head`."""
@@ -251,7 +269,7 @@ class TestCluster:
 
     def etcd_metric(self, node, pattern):
         """Sum of the values of etcd's metrics whose name and labels match."""
-        text = etcd_metrics(node)
+        text = node.etcd_metrics()
         return sum(float(line.rsplit(' ', 1)[1]) for line in text.splitlines() if re.match(pattern, line))
 
     def wipe_voter(self, number):
@@ -268,8 +286,8 @@ class TestCluster:
     # --- views ---
 
     def view_rows(self, number):
-        """Every record of a node's view, leased ones and task marks left out: {key: (value, create, mod, version)}.
-        Reads a copy of the file, so that the node is not disturbed."""
+        """Every lasting record of a node's view: {key: (value, create, mod, version)}. Reads a copy of the file, so that
+        the node is not disturbed."""
         node = self.tool.node(str(number))
         with tempfile.TemporaryDirectory(prefix='hansa-view-') as folder:
             for file in node.data.glob('view.db*'):
@@ -277,33 +295,16 @@ class TestCluster:
             return read_view(pathlib.Path(folder) / 'view.db')
 
 
-def etcd_metrics(node):
-    """The text of etcd's /metrics on its client port."""
-    import ssl
-    folder = node.data / 'cluster'
-    context = ssl.create_default_context(cafile=str(folder / 'ca.crt'))
-    context.check_hostname = False
-    context.load_cert_chain(folder / 'node.crt', folder / 'node.key')
-    connection = http.client.HTTPSConnection('127.0.0.1', node.ports['etcd'], timeout=5, context=context)
-    try:
-        connection.request('GET', '/metrics')
-        return connection.getresponse().read().decode()
-    finally:
-        connection.close()
-
-
 def read_view(file):
     with contextlib.closing(sqlite3.connect(file)) as database:
-        columns = [row[1] for row in database.execute('pragma table_info(kv)')]
-        names = ', '.join(columns)
-        rows = database.execute(f'select {names} from kv').fetchall()
-    key = columns.index('key')
-    plain = {}
-    for row in rows:
-        name = row[key] if isinstance(row[key], bytes) else row[key].encode()
-        if not name.startswith((b'alive/', b'task/')):
-            plain[name] = row
-    return plain
+        rows = database.execute('SELECT k, v, c, m, n FROM kv').fetchall()
+    as_bytes = lambda x: x.encode() if isinstance(x, str) else bytes(x)  # noqa: E731
+    return {as_bytes(k): (as_bytes(v), c, m, n) for k, v, c, m, n in rows if is_lasting(as_bytes(k))}
+
+
+def is_lasting(key):
+    """Not tied to a lease or a task: those may come and go between two looks."""
+    return not key.startswith((b'alive/', b'task/'))
 
 
 class TestCase(ht.TestCase):
@@ -316,11 +317,25 @@ class TestCase(ht.TestCase):
         except tool.Problem as problem:
             raise unittest.SkipTest(str(problem)) from None
 
-    def cluster(self, name='cluster', **options):
-        cluster = TestCluster(self.folder / name, **options)
-        cluster.__enter__()
+    def cluster(self, name='cluster', kind=TestCluster, **options):
+        cluster = kind(self.folder / name, **options)
         self.addCleanup(cluster.stop)
+        cluster.begin()
         return cluster
+
+
+class SharedCluster(ht.TestCase):
+    """Tests that share one cluster of three, since they leave it whole."""
+    options = {}
+
+    @classmethod
+    def setUpClass(cls):
+        TestCase.setUpClass()
+        cls.shared_folder = pathlib.Path(tempfile.mkdtemp(prefix='hansa-test-'))
+        cls.addClassCleanup(shutil.rmtree, cls.shared_folder, ignore_errors=True)
+        cls.cluster = TestCluster(cls.shared_folder / 'cluster', **cls.options)
+        cls.addClassCleanup(cls.cluster.stop)
+        cls.cluster.begin()
 
 
 class Balancer:
