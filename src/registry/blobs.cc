@@ -65,7 +65,7 @@ io::Task<Result<void>> Service::delete_blob(auth::Access who, oci::RepositoryNam
   catalog::Planner plan = [repository, digest](const catalog::Planning& planning) {
     return plan_delete_blob(planning, repository, digest);
   };
-  auto done = co_await catalog_.submit(std::move(plan));
+  auto done = co_await submit_removal(std::move(plan));
   if (done) co_return Result<void>{};
   if (done.error().code != ErrorCode::not_found) co_return done.error();
   co_return co_await missing_now(repository, no_blob(repository, digest));

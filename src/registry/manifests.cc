@@ -168,7 +168,7 @@ io::Task<Result<void>> Service::delete_manifest(auth::Access who, oci::Repositor
     if (const auto* tag = std::get_if<oci::Tag>(&reference)) return plan_delete_tag(planning, repository, *tag);
     return plan_delete_manifest(planning, repository, std::get<oci::Digest>(reference));
   };
-  auto done = co_await catalog_.submit(std::move(plan));
+  auto done = co_await submit_removal(std::move(plan));
   if (done) co_return Result<void>{};
   if (done.error().code != ErrorCode::not_found) co_return done.error();
   co_return co_await missing_now(repository, no_manifest(repository, reference));

@@ -114,6 +114,38 @@ io::Task<Result<void>> Service::link(oci::RepositoryName repository, oci::Digest
   co_return co_await submit_with_receipts(digest, size, std::move(receipt), std::move(plan));
 }
 
+io::Task<Result<bool>> Service::load_references() {
+  constexpr std::size_t at_once = 20;
+  std::vector<catalog::Snapshot::Unloaded> missing;
+  {
+    HANSA_CO_TRY(auto view, catalog_.snapshot());
+    HANSA_CO_TRY(missing, view.unloaded(at_once));
+  }
+  for (const auto& entry : missing) {
+    HANSA_CO_TRY(const auto reader, co_await open_blob(entry.digest));
+    const std::uint64_t size = reader->size();
+    HANSA_CO_TRY(const auto body, co_await manifest_body(entry.digest, size));
+    HANSA_CO_TRY(auto parsed, oci::parse_manifest(entry.media_type, as_bytes(*body)));
+    auto manifest = std::make_shared<const oci::Manifest>(std::move(parsed));
+    catalog::Planner plan = [name = entry.repository, digest = entry.digest,
+                             manifest](const catalog::Planning& planning) {
+      return plan_load_references(planning, name, digest, manifest);
+    };
+    HANSA_CO_CHECK(co_await catalog_.submit(std::move(plan)));
+  }
+  co_return !missing.empty();
+}
+
+io::Task<Result<void>> Service::submit_removal(catalog::Planner plan) {
+  auto done = co_await catalog_.submit(plan);
+  if (!done && done.error().code == ErrorCode::unavailable && done.error().subject == Subject::repository) {
+    HANSA_CO_TRY(const bool loaded, co_await load_references());
+    if (loaded) done = co_await catalog_.submit(std::move(plan));
+  }
+  if (!done) co_return std::move(done).error();
+  co_return Result<void>{};
+}
+
 std::vector<std::byte> Service::take_buffer() {
   {
     const std::lock_guard guard(buffers_mutex_);

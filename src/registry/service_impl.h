@@ -91,6 +91,11 @@ class Service final : public RegistryService {
   io::Task<Result<io::PeerResponse>> on_find(io::PeerRequest request);
   io::Task<Result<std::shared_ptr<blob::BlobReader>>> open_blob(oci::Digest digest);
   io::Task<Result<std::shared_ptr<const std::string>>> manifest_body(oci::Digest digest, std::uint64_t size);
+  // Reads what manifests refer to whose references are not in this node's view yet: pushed through another member, too
+  // large for their records. False: nothing was missing.
+  io::Task<Result<bool>> load_references();
+  // Submits a removal; where it waits for references, they are loaded and it is submitted once more.
+  io::Task<Result<void>> submit_removal(catalog::Planner plan);
   // not_found(repository) when nothing of it exists, else `otherwise`.
   Error missing(catalog::Snapshot& view, const oci::RepositoryName& repository, Error otherwise);
   io::Task<Error> missing_now(oci::RepositoryName repository, Error otherwise);
