@@ -1,7 +1,8 @@
 // What makes this machine the first member of a cluster: init, restore, recover.
 //
 // init goes in this order, so that it may be broken off anywhere and run again: authority and certificate; etcd,
-// founded anew; the records of hansa.db; cluster.json, which makes it true; hansa.db is put aside. etcd goes on running.
+// founded anew; the records of hansa.db; cluster.json, which makes it true; hansa.db is put aside. etcd goes on
+// running.
 #pragma once
 
 #include <cstdint>
