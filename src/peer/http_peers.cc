@@ -49,8 +49,7 @@ io::Task<Result<http::ClientResponse>> HttpPeers::ask(const Call& call, const st
   message.body = request.body;
   message.expect_continue = true;  // the body leaves once the call is admitted, so a challenge costs none of it
   message.idempotent = true;       // the target's memory sees to it that it is served once
-  // Without a suffix the certificate is for the host of the address.
-  if (options_.tls && !options_.identity_suffix.empty()) message.identity = call.to + options_.identity_suffix;
+  if (options_.tls && !options_.identity_is_host) message.identity = call.to + options_.identity_suffix;
   co_return co_await client_->send(address, std::move(message));
 }
 

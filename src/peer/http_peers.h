@@ -43,6 +43,7 @@ struct PeerOptions {
   std::string secret;          // the cluster's
   std::optional<PeerTls> tls;  // absent: plain, the MACs alone
   std::string identity_suffix = ".node.hansa";
+  bool identity_is_host = false;  // the certificates are for the hosts of the addresses instead
   http::ClientLimits limits;
   std::size_t remembered_calls = 65'536;  // of one epoch
 };

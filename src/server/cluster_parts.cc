@@ -166,7 +166,7 @@ Result<void> ClusterParts::open_peers() {
   } else if (config_.cluster.tls) {
     const auto& tls = *config_.cluster.tls;
     options.tls = peer::PeerTls{.ca = tls.ca, .certificate = tls.certificate, .key = tls.key};
-    options.identity_suffix.clear();
+    options.identity_is_host = true;
   }
   HANSA_TRY(peers_, peer::HttpPeers::make(e_.loops, e_.random, std::move(options),
                                           [this](const io::NodeId& id) { return directory_.find(id); }));

@@ -71,7 +71,8 @@ Result<std::unique_ptr<Snapshot>> EtcdStore::snapshot() {
 
 Result<std::unique_ptr<Subscription>> EtcdStore::follow(Revision from, std::function<void(const ChangeSet&)> listener) {
   // A snapshot may show what the feed tells in the next moment: the listener then hears it once more.
-  return feed_->follow(std::min(from, feed_->newest()), std::move(listener));
+  if (from <= replica_->position().revision) from = std::min(from, feed_->newest());
+  return feed_->follow(from, std::move(listener));
 }
 
 Revision EtcdStore::mod_in_view(const std::string& name) {
