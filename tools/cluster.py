@@ -44,7 +44,7 @@ def binaries():
     etcd = os.environ.get('HANSA_ETCD') or shutil.which('etcd', path=f'{os.environ.get("PATH", "")}:/usr/bin')
     if not etcd or not os.access(etcd, os.X_OK):
         raise Problem(f'{etcd or "etcd"} is not there; apt-get install etcd-server, or let HANSA_ETCD name one')
-    return hansa.resolve(), pathlib.Path(etcd).resolve()
+    return hansa.resolve(), pathlib.Path(etcd).absolute()  # a link stays one: whoever made it may take it away
 
 
 def free_ports(count):
