@@ -67,6 +67,9 @@ class RebuiltView final : public meta::sqlite::Projection {
   Result<void> apply(meta::sqlite::Connection& connection, const meta::ChangeSet& changes) override {
     return view_.apply(connection, changes);
   }
+  Result<void> history_lost(meta::sqlite::Connection& connection, meta::Revision revision) override {
+    return view_.history_lost(connection, revision);
+  }
 
  private:
   View& view_;

@@ -60,6 +60,12 @@ Result<void> View::apply(meta::sqlite::Connection& connection, const meta::Chang
   return applier.finish();
 }
 
+// A tag may have come to a manifest and gone again unseen.
+Result<void> View::history_lost(meta::sqlite::Connection& connection, meta::Revision revision) {
+  HANSA_TRY(auto update, connection.prepare("UPDATE catalog_holder SET lost=?1 WHERE manifest_create>0"));
+  return update.bind(1, static_cast<std::int64_t>(revision)).run();
+}
+
 View::Supply View::supply(const oci::RepositoryName& repository, const oci::Digest& digest,
                           std::shared_ptr<const oci::Manifest> manifest) {
   std::string key = keys::manifest(repository, digest);

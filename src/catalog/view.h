@@ -14,8 +14,8 @@
 // are supplied beside the commit (supply()); a holder whose references are not there is *unloaded*, and its repository
 // is not swept until they are: see Snapshot::unloaded and plan_load_references.
 //
-// `lost` is the revision at which a manifest lost a visible tag; after a fill it is the revision of the fill: ages only
-// ever start later than the truth (H6).
+// `lost` is the revision at which a manifest lost a visible tag; after a fill, or when a copy was loaded anew, it is
+// the revision of that: ages only ever start later than the truth (H6).
 //
 // Thread rule: apply() on the store's writer; supply() from any thread. Outlives the store that it is given to.
 #pragma once
@@ -37,6 +37,7 @@ class View final : public meta::sqlite::Projection {
   int schema_version() const override { return 1; }
   Result<void> create(meta::sqlite::Connection& connection) override;
   Result<void> apply(meta::sqlite::Connection& connection, const meta::ChangeSet& changes) override;
+  Result<void> history_lost(meta::sqlite::Connection& connection, meta::Revision revision) override;
 
   // Holds the references of one manifest ready for the commit that puts its record; drop it when that is settled.
   class Supply {

@@ -196,15 +196,17 @@ io::Task<Result<void>> EtcdStore::load() {
 
 Result<std::set<std::string>> EtcdStore::discard() {
   std::set<std::string> keys;
-  {
-    HANSA_TRY(auto view, replica_->read());
+  auto view = replica_->read();
+  if (!view && view.error().code != ErrorCode::unavailable) return std::move(view).error();
+  if (view) {  // else it was damaged and shows nothing
     std::string after;
     while (true) {
-      HANSA_TRY(auto page, view->range("", after, load_page));
+      HANSA_TRY(auto page, (*view)->range("", after, load_page));
       if (page.empty()) break;
       after = page.back().key;
       for (auto& record : page) keys.insert(std::move(record.key));
     }
+    view->reset();
   }
   HANSA_CHECK(replica_->discard());
   return keys;

@@ -69,6 +69,9 @@ class Projection {
   virtual int schema_version() const = 0;
   virtual Result<void> create(Connection& connection) = 0;  // tables, empty; drops old ones first
   virtual Result<void> apply(Connection& connection, const ChangeSet& changes) = 0;
+  // The records were read anew, up to `revision`: what happened since the last change set is known by its end only, so
+  // ages that the tables keep begin now. In the transaction that ends the loading.
+  virtual Result<void> history_lost(Connection& connection, Revision revision);
 };
 
 // A read transaction on a pooled connection: records and projected tables at one revision. Short-lived; one thread;

@@ -13,6 +13,9 @@ namespace hansa::meta::sqlite {
 // `kv` and `meta`, if absent. unsupported: a newer version wrote them.
 Result<void> create_record_tables(Connection& connection, std::string_view path);
 
+// After an unclean end. corrupt: a database of moderate size was looked through and is broken.
+Result<void> check_structure(Connection& connection);
+
 Result<std::int64_t> get_meta(Connection& connection, std::string_view key);
 Result<void> set_meta(Connection& connection, std::string_view key, std::int64_t value);
 

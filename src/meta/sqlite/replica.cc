@@ -1,70 +1,35 @@
 #include "meta/sqlite/replica.h"
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 #include <mutex>
 
-#include "meta/sqlite/database_impl.h"
+#include "meta/sqlite/record_sums.h"
 #include "meta/sqlite/record_tables.h"
-#include "meta/sqlite/vfs_state.h"
+#include "meta/sqlite/view_file.h"
 
 namespace hansa::meta::sqlite {
 namespace {
 
-constexpr std::size_t sums_page = 1000;  // records hashed in one read transaction (trap T7)
+constexpr std::size_t sums_page = 1000;  // records read at a time
 constexpr std::size_t stray_page = 500;  // records compared at a time while loading
 constexpr std::string_view origin_table =
     "CREATE TABLE IF NOT EXISTS origin(one INTEGER PRIMARY KEY CHECK(one=1), name TEXT NOT NULL);";
-
-// Two independent sums of one record's hash; adding is the same in every order.
-struct Sum {
-  std::uint64_t low = 0;
-  std::uint64_t high = 0;
-
-  void add(const KeyValue& record) {
-    std::string text = record.key;
-    text += '\0';
-    text.append(reinterpret_cast<const char*>(&record.mod), sizeof record.mod);
-    text += record.value;
-    text.append((8 - text.size() % 8) % 8, '\0');  // whole words
-    text.append(reinterpret_cast<const char*>(&record.version), sizeof record.version);
-    constexpr std::uint64_t one_seed = 0x9e3779b97f4a7c15ULL;
-    constexpr std::uint64_t other_seed = 0xd1b54a32d192ed03ULL;
-    low += page_sum(as_bytes(text), one_seed);
-    high += page_sum(as_bytes(text), other_seed);
-  }
-  std::string text() const {
-    const std::array<std::uint64_t, 2> words{high, low};
-    return hex_encode(as_bytes(std::string_view(reinterpret_cast<const char*>(words.data()), sizeof words)));
-  }
-};
-
-std::string_view first_part(std::string_view key) {
-  return key.substr(0, key.find('/'));
-}
 
 class RealReplica final : public Replica {
  public:
   RealReplica(io::Disk& disk, io::Clock& clock, Logger& log, DatabaseOptions options,
               std::vector<Projection*> projections)
-      : log_(log),
-        options_(view_options(std::move(options))),
-        vfs_(disk, clock),
-        readers_(vfs_, options_),
-        projections_(std::move(projections)) {}
+      : log_(log), file_(disk, clock, log, view_options(std::move(options))), projections_(std::move(projections)) {}
+  ~RealReplica() override { abandon_load(); }
 
-  Result<void> open() {
-    HANSA_TRY(const bool unclean, vfs_.settle(options_.path));
-    if (unclean) log_.debug("the view was not closed; its log is read again", {{"path", options_.path}});
-    return connect();
-  }
+  Result<void> open();
 
   ReplicaPosition position() const override {
     const std::lock_guard guard(mutex_);
     return position_;
   }
-  Result<std::unique_ptr<ReadTransaction>> read() override { return readers_.begin(); }
+  Result<std::unique_ptr<ReadTransaction>> read() override { return file_.read(); }
 
   Result<void> apply(std::span<const ChangeSet> changes) override;
   Result<void> begin_load() override;
@@ -72,7 +37,7 @@ class RealReplica final : public Replica {
   Result<ChangeSet> finish_load(Revision revision, std::string origin) override;
   Result<void> discard() override;
   Result<void> set_origin(std::string origin) override;
-  Result<void> copy_to(const std::string& path) override;
+  Result<void> copy_to(const std::string& path) override { return file_.copy_to(path); }
   Result<std::vector<std::pair<std::string, std::string>>> sums() override;
 
  private:
@@ -80,33 +45,53 @@ class RealReplica final : public Replica {
     options.full_sync = false;
     return options;
   }
-  Result<void> connect();
-  Result<void> ensure() { return connection_ ? Result<void>{} : connect(); }
+  Result<void> connect(bool check);
+  Result<void> ensure();
   // `work` in one transaction; after any error the connection is given up, so that nothing half-done is built upon.
   template <class Work>
   Result<void> transaction(Work work);
+  // After an error. A damaged file is put aside, if nobody reads it now; else at the next use.
+  void give_up_connection(const Error& error);
   Result<void> write(const ChangeSet& changes);
   Result<void> write_origin(const std::string& origin);
   Result<void> publish();
+  template <class Work>
+  Result<void> load_step(Work work);
+  Result<void> split_load();
+  void abandon_load();
   Result<void> merge(std::span<const KeyValue> page, bool last);
   Result<std::vector<KeyValue>> existing(const std::string& to, bool last);
 
   Logger& log_;
-  DatabaseOptions options_;
-  Vfs vfs_;
-  ReaderPool readers_;
+  ViewFile file_;
   std::vector<Projection*> projections_;
   std::unique_ptr<RealConnection> connection_;
   mutable std::mutex mutex_;
   ReplicaPosition position_;
-  std::string load_after_;  // keys up to it are loaded
-  ChangeSet load_changes_;  // what the load changed so far, values left out
+  bool loading_ = false;          // the connection's transaction is a load's
+  std::size_t load_records_ = 0;  // in that transaction
+  std::string load_after_;        // keys up to it are loaded
+  ChangeSet load_changes_;        // what the load changed so far
 };
 
-Result<void> RealReplica::connect() {
-  HANSA_TRY(connection_, RealConnection::open(vfs_, options_, RealConnection::Role::writer));
-  const auto ready = [this]() -> Result<void> {
-    HANSA_CHECK(create_record_tables(*connection_, options_.path));
+Result<void> RealReplica::open() {
+  HANSA_TRY(const bool unclean, file_.open());
+  if (unclean) log_.debug("the view was not closed; its log is read again");
+  auto ready = connect(unclean);
+  const auto senseless = [](ErrorCode code) { return code == ErrorCode::corrupt || code == ErrorCode::unsupported; };
+  if (ready || !senseless(ready.error().code)) return ready;
+  log_.warn("the view cannot be used", {{"error", ready.error().message}});
+  HANSA_CHECK(file_.put_aside());
+  HANSA_CHECK(connect(false));
+  file_.set_whole();  // nobody has seen more
+  return {};
+}
+
+Result<void> RealReplica::connect(bool check) {
+  HANSA_TRY(connection_, file_.connect(RealConnection::Role::writer));
+  const auto ready = [this, check]() -> Result<void> {
+    HANSA_CHECK(create_record_tables(*connection_, file_.path()));
+    if (check) HANSA_CHECK(check_structure(*connection_));
     HANSA_CHECK(connection_->execute(origin_table));
     HANSA_TRY(const auto revision, get_meta(*connection_, "revision"));
     HANSA_CHECK(prepare_projections(*connection_, projections_, static_cast<Revision>(revision)));
@@ -116,15 +101,33 @@ Result<void> RealReplica::connect() {
   return ready;
 }
 
+Result<void> RealReplica::ensure() {
+  abandon_load();
+  if (file_.damaged()) {
+    connection_.reset();
+    HANSA_CHECK(file_.put_aside());
+  }
+  return connection_ ? Result<void>{} : connect(false);
+}
+
+void RealReplica::give_up_connection(const Error& error) {
+  static_cast<void>(connection_->execute("ROLLBACK").has_value());  // the error may have rolled back already
+  connection_.reset();
+  if (error.code != ErrorCode::corrupt) return;
+  file_.note_damage();
+  auto begun = file_.put_aside();
+  if (begun) begun = connect(false);
+  if (!begun) log_.warn("the damaged view is put aside later", {{"error", begun.error().message}});
+}
+
 template <class Work>
 Result<void> RealReplica::transaction(Work work) {
   HANSA_CHECK(ensure());
   auto done = connection_->execute("BEGIN IMMEDIATE");
   if (done) done = work();
   if (done) done = connection_->execute("COMMIT");
-  if (done) return publish();
-  static_cast<void>(connection_->execute("ROLLBACK").has_value());  // the error may have rolled back already
-  connection_.reset();
+  if (done) done = publish();
+  if (!done) give_up_connection(done.error());
   return done;
 }
 
@@ -170,6 +173,7 @@ Result<void> RealReplica::write(const ChangeSet& changes) {
 
 Result<void> RealReplica::apply(std::span<const ChangeSet> changes) {
   HANSA_CHECK(ensure());
+  if (!file_.whole()) return make_error(ErrorCode::unavailable, "the view begins anew: it must be loaded first");
   const Revision from = position().revision;
   const auto is_new = [from](const ChangeSet& set) { return set.revision > from; };
   if (std::ranges::none_of(changes, is_new)) return {};
@@ -187,9 +191,42 @@ Result<void> RealReplica::apply(std::span<const ChangeSet> changes) {
 // ---- loading anew -----------------------------------------------------------------------------------------------
 
 Result<void> RealReplica::begin_load() {
+  HANSA_CHECK(ensure());
   load_after_.clear();
   load_changes_ = {};
-  return ensure();
+  load_records_ = 0;
+  auto begun = connection_->execute("BEGIN IMMEDIATE");
+  if (!begun) {
+    give_up_connection(begun.error());
+    return begun;
+  }
+  loading_ = true;
+  return {};
+}
+
+void RealReplica::abandon_load() {
+  if (!loading_) return;
+  loading_ = false;
+  static_cast<void>(connection_->execute("ROLLBACK").has_value());
+}
+
+template <class Work>
+Result<void> RealReplica::load_step(Work work) {
+  if (!loading_) return make_error(ErrorCode::conflict, "no load of the view is under way: begin it again");
+  auto done = work();
+  if (done) return done;
+  loading_ = false;
+  give_up_connection(done.error());
+  return done;
+}
+
+// What is loaded so far is committed; until the load ends, the file has no origin, so that a process which begins with
+// it loads anew.
+Result<void> RealReplica::split_load() {
+  HANSA_CHECK(connection_->execute("DELETE FROM origin;COMMIT;"));
+  HANSA_CHECK(publish());
+  load_records_ = 0;
+  return connection_->execute("BEGIN IMMEDIATE");
 }
 
 // Records of the file after load_after_, up to `to` (all of them if `last`).
@@ -212,7 +249,8 @@ Result<void> RealReplica::merge(std::span<const KeyValue> page, bool last) {
   HANSA_TRY(const auto old, existing(page.empty() ? std::string() : page.back().key, last));
   std::map<std::string_view, const KeyValue*> before;
   for (const auto& record : old) before.emplace(record.key, &record);
-  ChangeSet changes{.revision = position().revision, .changes = {}};
+  // Later than all that the old state shows, though the end of the load is not known here.
+  ChangeSet changes{.revision = position().revision + 1, .changes = {}};
   for (const auto& record : page) {
     changes.revision = std::max(changes.revision, record.mod);
     const auto known = before.find(record.key);
@@ -229,23 +267,33 @@ Result<void> RealReplica::merge(std::span<const KeyValue> page, bool last) {
   std::ranges::sort(changes.changes, {}, [](const Change& change) -> const std::string& { return change.now.key; });
   if (changes.changes.empty()) return {};
   HANSA_CHECK(write(changes));
+  load_records_ += changes.changes.size();
   for (auto& change : changes.changes) load_changes_.changes.push_back(std::move(change));
   return {};
 }
 
 Result<void> RealReplica::load(std::span<const KeyValue> page) {
   if (page.empty()) return {};
-  HANSA_CHECK(transaction([&] { return merge(page, false); }));
-  load_after_ = page.back().key;
-  return {};
+  return load_step([&]() -> Result<void> {
+    const bool ordered = std::ranges::is_sorted(page, {}, &KeyValue::key) && page.front().key > load_after_;
+    if (!ordered) return make_error(ErrorCode::invalid, "pages of a load come in key order");
+    HANSA_CHECK(merge(page, false));
+    load_after_ = page.back().key;
+    return load_records_ >= load_transaction_limit ? split_load() : Result<void>{};
+  });
 }
 
 Result<ChangeSet> RealReplica::finish_load(Revision revision, std::string origin) {
-  HANSA_CHECK(transaction([&]() -> Result<void> {
+  HANSA_CHECK(load_step([&]() -> Result<void> {
     HANSA_CHECK(merge({}, true));
+    for (auto* projection : projections_) HANSA_CHECK(projection->history_lost(*connection_, revision));
     HANSA_CHECK(write_origin(origin));
-    return set_meta(*connection_, "revision", static_cast<std::int64_t>(revision));
+    HANSA_CHECK(set_meta(*connection_, "revision", static_cast<std::int64_t>(revision)));
+    HANSA_CHECK(connection_->execute("COMMIT"));
+    return publish();
   }));
+  loading_ = false;
+  file_.set_whole();
   load_changes_.revision = revision;
   return std::exchange(load_changes_, {});
 }
@@ -269,53 +317,26 @@ Result<void> RealReplica::discard() {
 
 // ---- for peers --------------------------------------------------------------------------------------------------
 
-Result<void> RealReplica::copy_to(const std::string& path) {
-  DatabaseOptions target = options_;
-  target.path = path;
-  HANSA_TRY(const auto from, RealConnection::open(vfs_, options_, RealConnection::Role::reader));
-  HANSA_TRY(const auto to, RealConnection::open(vfs_, target, RealConnection::Role::writer));
-  return from->copy_to(*to);
-}
-
 Result<std::vector<std::pair<std::string, std::string>>> RealReplica::sums() {
-  std::map<std::string, Sum> sums;
+  RecordSums sums;
   // One transaction, so that all is of one revision; the caller paces how often.
-  HANSA_TRY(auto view, readers_.begin());
+  HANSA_TRY(auto view, file_.read());
   std::string after;
   while (true) {
     HANSA_TRY(const auto page, records_after(view->connection(), after, sums_page));
-    if (page.empty()) break;
+    if (page.empty()) return sums.take();
     after = page.back().key;
-    for (const auto& record : page) {
-      const std::string_view part = first_part(record.key);
-      if (part == "alive" || part == "task") continue;
-      sums[std::string(part)].add(record);
-    }
+    for (const auto& record : page) sums.add(record);
   }
-  std::vector<std::pair<std::string, std::string>> out;
-  for (const auto& [part, sum] : sums) out.emplace_back(part, sum.text());
-  return out;
 }
 
 }  // namespace
 
 Result<std::unique_ptr<Replica>> Replica::open(io::Disk& disk, io::Clock& clock, Logger& log, DatabaseOptions options,
                                                std::vector<Projection*> projections) {
-  auto replica = std::make_unique<RealReplica>(disk, clock, log, options, projections);
-  auto opened = replica->open();
-  if (opened) return std::unique_ptr<Replica>(std::move(replica));
-  if (opened.error().code != ErrorCode::corrupt) return std::move(opened).error();
-  replica.reset();
-  log.error("the view is damaged; it is put aside and loaded anew",
-            {{"path", options.path}, {"error", opened.error().message}});
-  HANSA_CHECK(disk.rename(options.path, options.path + ".damaged"));
-  for (const char* end : {"-wal", "-shm"}) {
-    const auto removed = disk.remove(options.path + end);
-    if (!removed && removed.error().code != ErrorCode::not_found) return removed.error();
-  }
-  auto fresh = std::make_unique<RealReplica>(disk, clock, log, std::move(options), std::move(projections));
-  HANSA_CHECK(fresh->open());
-  return std::unique_ptr<Replica>(std::move(fresh));
+  auto replica = std::make_unique<RealReplica>(disk, clock, log, std::move(options), std::move(projections));
+  HANSA_CHECK(replica->open());
+  return std::unique_ptr<Replica>(std::move(replica));
 }
 
 }  // namespace hansa::meta::sqlite

@@ -23,10 +23,16 @@ struct ReplicaPosition {
   std::string origin;  // identity of the store that it copies (cluster id and nonce); empty: a new file
 };
 
+// Changed records in one transaction of a load.
+inline constexpr std::size_t load_transaction_limit = 50'000;
+
+// A file that cannot be understood is put aside (<path>.damaged) and begun anew, for it is only a copy: when it is
+// opened, or when a read or write meets the damage (and then as soon as nobody reads it). The position is then that of
+// a new file, and read() and apply() are unavailable until it has been loaded.
 class Replica {
  public:
   virtual ~Replica() = default;
-  // Opens or makes the file; a file that cannot be understood is put aside and begun anew (it is only a copy).
+  // Opens or makes the file.
   static Result<std::unique_ptr<Replica>> open(io::Disk& disk, io::Clock& clock, Logger& log, DatabaseOptions options,
                                                std::vector<Projection*> projections);
 
@@ -38,8 +44,10 @@ class Replica {
   virtual Result<void> apply(std::span<const ChangeSet> changes) = 0;
 
   // Loading anew: begin_load, then pages of records in key order, then finish_load, which removes what no page named
-  // and moves the position. Readers see the old state until finish_load... or, past load_transaction_limit records, a
-  // state between, so the owner must not answer from it meanwhile. Returns what changed, for listeners.
+  // and moves the position. Readers see the old state until finish_load; or, past load_transaction_limit changes,
+  // states between, so the owner must not answer from it meanwhile: the file then has no origin until the end, so that
+  // who opens it after a crash knows. Any other writing call abandons a load. Projections learn that history was lost.
+  // Returns what changed, for listeners.
   virtual Result<void> begin_load() = 0;
   virtual Result<void> load(std::span<const KeyValue> page) = 0;
   virtual Result<ChangeSet> finish_load(Revision revision, std::string origin) = 0;
@@ -47,7 +55,7 @@ class Replica {
   // Removes every record (the store went back in time, or is another one).
   virtual Result<void> discard() = 0;
   virtual Result<void> set_origin(std::string origin) = 0;
-  // SQLite backup into a new file, readable while the replica lives.
+  // SQLite backup into a new file (exists: it is there), while others read and write this one. It opens as a replica.
   virtual Result<void> copy_to(const std::string& path) = 0;
   // See etcd::ViewSums; leased keys (alive/, task/) are left out.
   virtual Result<std::vector<std::pair<std::string, std::string>>> sums() = 0;

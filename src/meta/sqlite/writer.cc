@@ -5,13 +5,6 @@
 #include "meta/sqlite/record_tables.h"
 
 namespace hansa::meta::sqlite {
-namespace {
-
-// A database up to this size is looked through after an unclean end (tens of milliseconds); a larger one would make
-// the node late. The checksums of the pages watch over both.
-constexpr std::int64_t max_checked_pages = 16'384;
-
-}  // namespace
 
 // ---- opening ----------------------------------------------------------------------------------------------------
 
@@ -20,21 +13,9 @@ Result<void> Writer::open(bool check) {
   HANSA_CHECK(create_record_tables(*connection_, options_.path));
   HANSA_TRY(const auto revision, get_meta(*connection_, "revision"));
   revision_ = static_cast<Revision>(revision);
-  if (check) HANSA_CHECK(check_structure());
+  if (check) HANSA_CHECK(check_structure(*connection_));
   HANSA_CHECK(prepare_projections(*connection_, projections_, revision_));
   return drop_leased_keys();
-}
-
-Result<void> Writer::check_structure() {
-  {
-    HANSA_TRY(auto count, connection_->prepare("PRAGMA page_count"));
-    HANSA_TRY(const bool row, count.step());
-    if (!row || count.column_int(0) > max_checked_pages) return {};
-  }
-  HANSA_TRY(auto read, connection_->prepare("PRAGMA quick_check(1)"));
-  HANSA_TRY(const bool row, read.step());
-  if (row && read.column_text(0) == "ok") return {};
-  return make_error(ErrorCode::corrupt, "its structure is broken: " + std::string(read.column_text(0)));
 }
 
 Result<std::vector<std::string>> Writer::leased_keys(LeaseId lease) {

@@ -45,7 +45,6 @@ class Writer {
     std::vector<Outcome> outcomes;
     std::optional<Error> commit_failed;  // COMMIT itself failed
   };
-  Result<void> check_structure();
   Result<void> begin();
   std::vector<Outcome> after_failed_commit(Attempt attempt);
   Result<void> forestall();
