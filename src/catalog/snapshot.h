@@ -113,6 +113,13 @@ struct Member {
   Revision mod = 0;
 };
 
+struct PullBatch {  // pulls/<node>/<batch>
+  std::string node;
+  std::string batch;
+  PullBatchRecord record;
+  Revision mod = 0;
+};
+
 struct NamedPage {
   std::vector<oci::Digest> digests;
   std::optional<std::int64_t> next;  // where to go on; empty: done
@@ -140,6 +147,10 @@ class Snapshot {
   Result<std::vector<Member>> nodes();  // gone ones too, in the order of their ids
   Result<std::optional<Stored<HoldsRecord>>> holds(std::string_view id);
   Result<std::optional<Stored<AliveRecord>>> alive(std::string_view id);
+  // Counters of pulls (catalog/counter_plan.h).
+  Result<std::vector<PullBatch>> pull_batches(std::size_t limit);  // in the order of their keys
+  Result<std::optional<Stored<FoldedRecord>>> folded(std::string_view id);
+  Result<std::optional<Stored<StatsRecord>>> stats(const oci::RepositoryName& name);
   // Ticks begun after `mod`. unavailable before the first start.
   Result<std::uint64_t> age(Revision mod);
 

@@ -47,6 +47,35 @@ Result<std::optional<Stored<AliveRecord>>> Snapshot::alive(std::string_view id) 
   return std::optional(Stored<AliveRecord>{std::move(record), found->create, found->mod});
 }
 
+Result<std::vector<PullBatch>> Snapshot::pull_batches(std::size_t limit) {
+  constexpr std::string_view prefix = "pulls/";
+  HANSA_TRY(const auto records, read_->range(prefix, {}, limit));
+  std::vector<PullBatch> batches;
+  for (const meta::KeyValue& entry : records) {
+    const std::string_view rest = std::string_view(entry.key).substr(prefix.size());
+    const std::size_t slash = rest.rfind('/');
+    if (slash == std::string_view::npos) continue;
+    HANSA_TRY(PullBatchRecord record, decode_pull_batch(entry.value));
+    batches.push_back(
+        {std::string(rest.substr(0, slash)), std::string(rest.substr(slash + 1)), std::move(record), entry.mod});
+  }
+  return batches;
+}
+
+Result<std::optional<Stored<FoldedRecord>>> Snapshot::folded(std::string_view id) {
+  HANSA_TRY(const auto found, read_->get(keys::folded(id)));
+  if (found == nullptr) return std::optional<Stored<FoldedRecord>>();
+  HANSA_TRY(FoldedRecord record, decode_folded(found->value));
+  return std::optional(Stored<FoldedRecord>{std::move(record), found->create, found->mod});
+}
+
+Result<std::optional<Stored<StatsRecord>>> Snapshot::stats(const oci::RepositoryName& name) {
+  HANSA_TRY(const auto found, read_->get(keys::stats(name)));
+  if (found == nullptr) return std::optional<Stored<StatsRecord>>();
+  HANSA_TRY(StatsRecord record, decode_stats(found->value));
+  return std::optional(Stored<StatsRecord>{std::move(record), found->create, found->mod});
+}
+
 Result<Revision> Snapshot::since_of(const oci::Digest& d) {
   HANSA_TRY(const Id digest, digest_id(d));
   if (digest == 0) return Revision{0};
