@@ -11,6 +11,7 @@
 #include "node/cluster_side.h"
 #include "node/identity.h"
 #include "registry/service.h"
+#include "upkeep/counters.h"
 #include "upkeep/upkeep.h"
 
 namespace hansa::node {
@@ -65,6 +66,7 @@ class RealNode final : public Node {
   std::unique_ptr<ClusterSide> side_;   // of a member of a cluster
   std::atomic<std::uint64_t> corrupt_ = 0;
   std::unique_ptr<blob::disk::DiskBlobStore> blobs_;
+  std::unique_ptr<upkeep::Counters> counters_;
   std::unique_ptr<registry::RegistryService> registry_;
   std::unique_ptr<upkeep::Upkeep> upkeep_;
   io::TaskScope scope_;
@@ -226,7 +228,14 @@ Result<void> RealNode::open_blobs() {
   options.on_corrupt = [this](const oci::Digest&) { ++corrupt_; };
   HANSA_TRY(blobs_,
             blob::disk::DiskBlobStore::open(ports_.disk, ports_.clock, ports_.random, ports_.log, std::move(options)));
+  counters_ = std::make_unique<upkeep::Counters>(upkeep::Counters::Ports{.store = store(),
+                                                                         .catalog = *catalog_,
+                                                                         .clock = ports_.clock,
+                                                                         .log = ports_.log,
+                                                                         .node = identity_.node,
+                                                                         .boot = identity_.boot});
   registry::RegistryOptions registry_options;
+  registry_options.pulls = counters_.get();
   registry_options.upload_secret = options_.cluster ? options_.cluster->secret : identity_.secret;
   registry_options.max_uploads = options_.max_uploads;
   std::optional<registry::ClusterParts> cluster;
@@ -258,6 +267,7 @@ void RealNode::start_upkeep() {
   }
   upkeep_ = std::make_unique<upkeep::Upkeep>(std::move(ports), upkeep_options());
   upkeep_->run(scope_);
+  counters_->run(scope_);
   if (side_) side_->run(scope_);
 }
 
@@ -288,6 +298,10 @@ io::Task<void> RealNode::stop() {
   ready_ = false;
   if (side_) side_->end();
   co_await scope_.close();
+  if (counters_) {
+    auto put = co_await io::with_deadline(upkeep::last_flush_limit, counters_->flush());
+    if (!put) ports_.log.info("the last counted pulls are lost", {{"error", put.error().message}});
+  }
   if (upkeep_) {
     const auto measured = std::chrono::duration_cast<std::chrono::milliseconds>(upkeep_->measured());
     auto written = co_await store_identity(measured.count());
@@ -298,6 +312,7 @@ io::Task<void> RealNode::stop() {
     upkeep_.reset();
     alive_.reset();
     registry_.reset();
+    counters_.reset();
     side_.reset();
     blobs_.reset();
     catalog_.reset();

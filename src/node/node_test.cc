@@ -37,6 +37,27 @@ TEST(NodeTest, PowerCutAfterTheAnswersKeepsEverything) {
   }
 }
 
+TEST(NodeTest, PullsAreCountedBesideTheirManifestsAndACleanStopKeepsThem) {
+  Bed bed;
+  const std::string body = bed.push_image("team/app", "v1", {"one"});
+  const auto stats = [&bed] {
+    auto view = bed.node->catalogue().snapshot().value();
+    return view.stats(name("team/app")).value();
+  };
+  bed.pull("team/app", "v1");
+  bed.pull("team/app", digest(body).text());
+  bed.pull("team/app", "absent");
+  bed.run_for(std::chrono::seconds(20));
+  ASSERT_TRUE(stats());
+  EXPECT_EQ(stats()->record.pulls, 2U);
+  EXPECT_EQ(stats()->record.entries.at(":v1").pulls, 1U);
+  EXPECT_EQ(stats()->record.entries.at(digest(body).text()).pulls, 2U);
+  bed.pull("team/app", "v1");
+  bed.restart();
+  bed.run_for(std::chrono::seconds(30));
+  EXPECT_EQ(stats()->record.pulls, 3U);
+}
+
 TEST(NodeTest, SecondNodeOnTheSameRootIsRefused) {
   Bed bed;
   const Ports ports{

@@ -94,8 +94,9 @@ io::Task<Result<ManifestHead>> Service::head_manifest(auth::Access who, oci::Rep
 
 io::Task<Result<ManifestContent>> Service::get_manifest(auth::Access who, oci::RepositoryName repository,
                                                         oci::Reference reference) {
-  HANSA_CO_TRY(const auto found, co_await find_manifest(std::move(who), std::move(repository), std::move(reference)));
+  HANSA_CO_TRY(const auto found, co_await find_manifest(std::move(who), repository, reference));
   HANSA_CO_TRY(auto body, co_await manifest_body(found.state.digest, found.state.size));
+  if (pulls_ != nullptr) pulls_->count_pull(repository, found.state.digest, std::get_if<oci::Tag>(&reference));
   co_return ManifestContent{.head = head_of(found.state, found.stale), .body = std::move(body)};
 }
 

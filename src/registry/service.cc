@@ -51,6 +51,7 @@ Service::Service(catalog::Catalog& catalog, blob::BlobStore& blobs, io::Random& 
       log_(log),
       cluster_(std::move(cluster)),
       max_staleness_(options.max_staleness),
+      pulls_(options.pulls),
       members_failed_(std::numeric_limits<std::int64_t>::min() / 2),
       sessions_(
           blobs, random, [&catalog] { return catalog.newest_tick(); }, session_options(options, cluster_)),

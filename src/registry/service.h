@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "blob/store.h"
 #include "catalog/catalog.h"
+#include "catalog/pull_counter.h"
 #include "cluster/copies.h"
 #include "io/random.h"
 #include "registry/registry.h"
@@ -29,6 +30,7 @@ struct RegistryOptions {
   std::size_t manifest_cache = 16 * 1024 * 1024;  // bytes of manifest bodies kept in memory
   // How long after the last barrier that passed a member without a quorum still answers from its view, marked (P6).
   io::Duration max_staleness = std::chrono::hours(1);
+  catalog::PullCounter* pulls = nullptr;  // told of every manifest that was read; null: nobody counts
 };
 
 // A Registry with the powers that the node needs.

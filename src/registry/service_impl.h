@@ -140,6 +140,7 @@ class Service final : public RegistryService {
   Logger& log_;
   const std::optional<ClusterParts> cluster_;
   const io::Duration max_staleness_;
+  catalog::PullCounter* const pulls_;         // null: nobody counts
   std::atomic<std::int64_t> members_failed_;  // boot time at which no member could say, nanoseconds
   std::atomic<std::uint64_t> stale_answers_ = 0;
   UploadSessions sessions_;
