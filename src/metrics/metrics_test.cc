@@ -60,6 +60,42 @@ TEST(ServerMetrics, NodeNumbersAreReadAtEachScrape) {
   EXPECT_TRUE(has_line(metrics.render(), "hansa_ready 1"));
 }
 
+TEST(ServerMetrics, ASingleNodeShowsOneMemberAndNothingOfASharedStore) {
+  ServerMetrics metrics(build());
+  metrics.set_source([] { return NodeNumbers{.ready = true}; });
+  const std::string text = metrics.render();
+  EXPECT_TRUE(has_line(text, "hansa_members 1")) << text;
+  EXPECT_TRUE(has_line(text, "hansa_members_alive 1"));
+  EXPECT_EQ(text.find("hansa_metadata"), std::string::npos);
+  EXPECT_EQ(text.find("hansa_view"), std::string::npos);
+}
+
+TEST(ServerMetrics, AMemberShowsItsClusterItsStoreAndItsView) {
+  ServerMetrics metrics(build());
+  NodeNumbers numbers{.ready = true, .members = 3, .members_alive = 2};
+  numbers.metadata = MetadataNumbers{.reachable = true,
+                                     .alarm = true,
+                                     .view_lag = 4,
+                                     .barriers = 50,
+                                     .engine_reads = 6,
+                                     .commits = 7,
+                                     .unknown_commits = 8,
+                                     .resyncs = 9,
+                                     .view_differences = 10,
+                                     .size = 11};
+  metrics.set_source([&] { return numbers; });
+  const std::string text = metrics.render();
+  for (const char* line :
+       {"hansa_members 3", "hansa_members_alive 2", "hansa_metadata_reachable 1", "hansa_metadata_alarm 1",
+        "hansa_view_lag_revisions 4", "hansa_metadata_barriers 50", "hansa_metadata_barrier_reads 6",
+        "hansa_metadata_commits 7", "hansa_metadata_unknown_commits 8", "hansa_view_resyncs 9",
+        "hansa_view_differences 10", "hansa_metadata_size_bytes 11"}) {
+    EXPECT_TRUE(has_line(text, line)) << line << "\n" << text;
+  }
+  numbers.metadata->alarm = false;
+  EXPECT_TRUE(has_line(metrics.render(), "hansa_metadata_alarm 0"));
+}
+
 TEST(ServerMetrics, NothingIsLostBetweenThreads) {
   ServerMetrics metrics(build());
   const auto work = [&] {

@@ -73,6 +73,26 @@ void ServerMetrics::upload(const std::string& repository) {
   uploads_.of(repository).add();
 }
 
+void ServerMetrics::set_members(const NodeNumbers& now) {
+  const auto set = [this](const std::string& name, const std::string& help, std::uint64_t value) {
+    registry_.gauge(name, help).set(static_cast<double>(value));
+  };
+  set("hansa_members", "Members of the cluster", now.members);
+  set("hansa_members_alive", "Members that give a sign of life", now.members_alive);
+  if (!now.metadata) return;
+  const MetadataNumbers& store = *now.metadata;
+  set("hansa_metadata_reachable", "1 when the metadata store answered last", store.reachable ? 1 : 0);
+  set("hansa_metadata_alarm", "1 while an alarm about the metadata store stands", store.alarm ? 1 : 0);
+  set("hansa_metadata_size_bytes", "Size of the metadata store", store.size);
+  set("hansa_metadata_barriers", "Barriers asked for since the start", store.barriers);
+  set("hansa_metadata_barrier_reads", "Engine reads made for barriers since the start", store.engine_reads);
+  set("hansa_metadata_commits", "Commits tried since the start", store.commits);
+  set("hansa_metadata_unknown_commits", "Commits since the start whose outcome was unknown", store.unknown_commits);
+  set("hansa_view_lag_revisions", "Revisions that the view lacks", store.view_lag);
+  set("hansa_view_resyncs", "Times since the start that the view was loaded anew", store.resyncs);
+  set("hansa_view_differences", "Differences between members' views found since the start", store.view_differences);
+}
+
 void ServerMetrics::set_source(std::function<NodeNumbers()> source) {
   struct Gauges {
     Gauge ready, uploads, repositories, manifests, swept, corrupt, disk_total, disk_available, open, accepted, refused;
@@ -91,7 +111,7 @@ void ServerMetrics::set_source(std::function<NodeNumbers()> source) {
       .accepted = gauge("hansa_connections_accepted", "Connections accepted since the start"),
       .refused = gauge("hansa_connections_refused", "Connections refused over the limit since the start"),
   };
-  registry_.before_scrape([gauges, source = std::move(source)] {
+  registry_.before_scrape([this, gauges, source = std::move(source)] {
     const auto set = [](const Gauge& to, std::uint64_t value) { to.set(static_cast<double>(value)); };
     const NodeNumbers now = source();
     gauges.ready.set(now.ready ? 1 : 0);
@@ -105,6 +125,7 @@ void ServerMetrics::set_source(std::function<NodeNumbers()> source) {
     set(gauges.open, now.connections);
     set(gauges.accepted, now.connections_accepted);
     set(gauges.refused, now.connections_refused);
+    set_members(now);
   });
 }
 

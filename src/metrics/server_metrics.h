@@ -23,6 +23,20 @@ struct BuildInfo {
   std::string commit;
 };
 
+// Of the metadata store that a member shares with others, and of its own view. Counts are since the start.
+struct MetadataNumbers {
+  bool reachable = false;
+  bool alarm = false;              // the store went back in time, or somebody else writes there
+  std::uint64_t view_lag = 0;      // revisions that the view lacks, now
+  std::uint64_t barriers = 0;      // asked for
+  std::uint64_t engine_reads = 0;  // made for them
+  std::uint64_t commits = 0;
+  std::uint64_t unknown_commits = 0;  // whose outcome the store did not say
+  std::uint64_t resyncs = 0;          // of the view, from the beginning
+  std::uint64_t view_differences = 0;
+  std::uint64_t size = 0;  // of the store, bytes, now
+};
+
 // Read at a scrape. All counts are of now, except those marked "since the start".
 struct NodeNumbers {
   bool ready = false;
@@ -33,9 +47,12 @@ struct NodeNumbers {
   std::uint64_t corrupt_blobs = 0;  // since the start
   std::uint64_t disk_total = 0;     // bytes
   std::uint64_t disk_available = 0;
-  std::uint64_t connections = 0;           // open now
-  std::uint64_t connections_accepted = 0;  // since the start
-  std::uint64_t connections_refused = 0;   // since the start
+  std::uint64_t members = 1;  // that are not gone; a single node is its only one
+  std::uint64_t members_alive = 1;
+  std::optional<MetadataNumbers> metadata = std::nullopt;  // of a member of a cluster
+  std::uint64_t connections = 0;                           // open now
+  std::uint64_t connections_accepted = 0;                  // since the start
+  std::uint64_t connections_refused = 0;                   // since the start
 };
 
 class ServerMetrics {
@@ -59,6 +76,7 @@ class ServerMetrics {
   static constexpr std::size_t methods = 8;  // the known ones and "other"
   static constexpr std::size_t max_status = 600;
   Counter requests_of(std::size_t method, int status);
+  void set_members(const NodeNumbers& now);
 
   Registry registry_;
   std::vector<Histogram> latencies_;  // by method

@@ -93,6 +93,12 @@ catalog::AliveRecord ClusterSide::load() {
   return record;
 }
 
+ClusterSide::MemberCount ClusterSide::count_members() const {
+  const auto members = members_->members();
+  const auto alive = std::ranges::count_if(members, [](const auto& member) { return member.alive; });
+  return {.all = members.size(), .alive = static_cast<std::size_t>(alive)};
+}
+
 // ---- for the operator -------------------------------------------------------------------------------------------
 
 Result<cluster::StatusInput> ClusterSide::picture() {

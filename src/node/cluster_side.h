@@ -46,6 +46,11 @@ class ClusterSide {
   void end();
 
   std::size_t member_count() const { return member_count_; }
+  struct MemberCount {
+    std::size_t all = 1;
+    std::size_t alive = 1;
+  };
+  MemberCount count_members() const;
   std::uint64_t view_differences() const { return exchange_ ? exchange_->differences() : 0; }
   bool displaced() const { return driver_->displaced(); }
   io::Task<Result<std::string>> status();

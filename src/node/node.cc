@@ -346,7 +346,12 @@ Status RealNode::status() {
   status.swept_blobs = upkeep_->swept_blobs();
   status.corrupt_blobs = corrupt_;
   if (shared_) status.metadata = shared_->health();
-  if (side_) status.view_differences = side_->view_differences();
+  if (side_) {
+    status.view_differences = side_->view_differences();
+    const auto count = side_->count_members();
+    status.members = count.all;
+    status.members_alive = count.alive;
+  }
   if (auto view = catalog_->snapshot()) {
     if (auto totals = view->totals()) {
       status.repositories = totals->repositories;

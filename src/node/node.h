@@ -105,6 +105,8 @@ struct Status {
   std::uint64_t disk_available = 0;                 // bytes
   std::optional<meta::etcd::StoreHealth> metadata;  // of a member of a cluster
   std::uint64_t view_differences = 0;               // found between views since the start
+  std::uint64_t members = 1;                        // that are not gone, this one included
+  std::uint64_t members_alive = 1;
 };
 
 class Node {

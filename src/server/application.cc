@@ -6,6 +6,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <fstream>
@@ -213,7 +214,22 @@ metrics::NodeNumbers Application::numbers() {
                            .swept_blobs = status.swept_blobs,
                            .corrupt_blobs = status.corrupt_blobs,
                            .disk_total = status.disk_total,
-                           .disk_available = status.disk_available};
+                           .disk_available = status.disk_available,
+                           .members = status.members,
+                           .members_alive = status.members_alive};
+  if (status.metadata) {
+    const auto& store = *status.metadata;
+    out.metadata = metrics::MetadataNumbers{.reachable = store.reachable,
+                                            .alarm = !store.alarm.empty(),
+                                            .view_lag = store.target - std::min(store.target, store.applied),
+                                            .barriers = store.barriers,
+                                            .engine_reads = store.barrier_reads,
+                                            .commits = store.commits,
+                                            .unknown_commits = store.unknown,
+                                            .resyncs = store.resyncs,
+                                            .view_differences = status.view_differences,
+                                            .size = store.db_size};
+  }
   if (const http::Server* server = listening_.load()) {
     const auto counters = server->counters();
     out.connections = counters.connections;
