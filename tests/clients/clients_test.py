@@ -26,13 +26,21 @@ def tool(name):
     return found
 
 
+def unmistakable_folder():
+    """A new folder whose name is good in an image reference too: tempfile's may end in '_', which podman
+    refuses. Short: podman takes no runroot of more than 50 characters."""
+    folder = pathlib.Path(tempfile.gettempdir()) / f'hansa-clients-{os.urandom(4).hex()}'
+    folder.mkdir(mode=0o700)
+    return folder
+
+
 class Clients:
     tls = False
     password = False
 
     @classmethod
     def setUpClass(cls):
-        cls.folder = pathlib.Path(tempfile.mkdtemp(prefix='hansa-clients-'))
+        cls.folder = unmistakable_folder()
         cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
         cls.certificates = ht.Certificates(cls.folder / 'certs') if cls.tls else None
         config = None

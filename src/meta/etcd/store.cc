@@ -71,7 +71,9 @@ Result<std::unique_ptr<Snapshot>> EtcdStore::snapshot() {
 
 Result<std::unique_ptr<Subscription>> EtcdStore::follow(Revision from, std::function<void(const ChangeSet&)> listener) {
   // A snapshot may show what the feed tells in the next moment: the listener then hears it once more.
-  if (from <= replica_->position().revision) from = std::min(from, feed_->newest());
+  // The file itself says how far the view is: its position is told a moment after the commit.
+  const auto view = replica_->read();
+  if (view && from <= (*view)->revision()) from = std::min(from, feed_->newest());
   return feed_->follow(from, std::move(listener));
 }
 

@@ -1,7 +1,9 @@
 // etcd::Store on real servers: the contract suite of MetadataStore, and what its barriers cost etcd.
 #include "meta/store_contract_test.h"
 
+#include <atomic>
 #include <fstream>
+#include <thread>
 
 #include "io/scope.h"
 #include "meta/etcd/grpc_channel.h"
@@ -97,6 +99,35 @@ TEST(EtcdBarrier, AThousandAtOnceShareAFewReadsByEtcdsOwnCount) {
   const std::uint64_t reads = handled(bed.server(), "Range") - before;
   EXPECT_GE(reads, 1U);
   EXPECT_LE(reads, 4U) << "one in flight and one for all that came meanwhile, and perhaps a probe";
+}
+
+io::Task<void> put_many(MetadataStore* store, std::atomic<bool>* done) {
+  constexpr int commits = 400;
+  for (int i = 0; i < commits; ++i) {
+    const std::string text = std::to_string(i);
+    Commit commit{.operation = "many-" + text, .compares = {}, .puts = {{"many", text}}, .deletes = {}};
+    auto put = co_await store->commit(std::move(commit));
+    EXPECT_TRUE(put);
+  }
+  *done = true;
+}
+
+// A node that starts while others write: the view is ahead of what the feed has told, for a moment.
+TEST(EtcdFollow, MayBeginAtTheRevisionOfAnySnapshotWhileOthersWrite) {
+  EtcdBed bed(debian_etcd());
+  std::atomic<bool> done = false;
+  std::size_t refused = 0;
+  std::thread starter([&bed, &done, &refused] {
+    while (!done) {
+      const Revision from = bed.store().snapshot().value()->revision();
+      if (!bed.store().follow(from, [](const ChangeSet&) {})) ++refused;
+    }
+  });
+  std::vector<io::Task<void>> tasks;
+  tasks.push_back(put_many(&bed.store(), &done));
+  bed.run_all(std::move(tasks));
+  starter.join();
+  EXPECT_EQ(refused, 0U);
 }
 
 }  // namespace
