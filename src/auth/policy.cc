@@ -103,4 +103,42 @@ bool ConfiguredPolicy::may_read_metrics(const Identity& who) const {
   return who.anonymous() ? options_.metrics_anonymous : lists(options_.metrics_users, who.user);
 }
 
+namespace {
+
+// Lengths keep neighbours from being shifted into each other.
+void add(std::string& out, std::string_view text) {
+  out += std::to_string(text.size()) + ":" + std::string(text);
+}
+
+void add(std::string& out, const std::vector<std::string>& list) {
+  out += std::to_string(list.size()) + "[";
+  for (const auto& text : list) add(out, text);
+}
+
+void add(std::string& out, const Grant& grant) {
+  add(out, grant.users);
+  add(out, grant.groups);
+  out += std::to_string(grant.actions.bits) + ";";
+}
+
+}  // namespace
+
+std::string ConfiguredPolicy::canonical() const {
+  std::string out;
+  for (const auto& entry : entries_) {
+    add(out, entry.policy.pattern);
+    for (const auto& grant : entry.policy.policies) add(out, grant);
+    out += "|" + std::to_string(entry.policy.default_actions.bits) + "," +
+           std::to_string(entry.policy.anonymous_actions.bits) + ";";
+  }
+  add(out, options_.admin);
+  for (const auto& [group, users] : options_.groups) {
+    add(out, group);
+    add(out, users);
+  }
+  add(out, options_.metrics_users);
+  out += options_.metrics_anonymous ? "1" : "0";
+  return out;
+}
+
 }  // namespace hansa::auth

@@ -66,6 +66,8 @@ class ConfiguredPolicy final : public AccessPolicy {
   bool only_anonymous() const;
   bool may_read_metrics(const Identity& who) const;
   bool metrics_anonymous() const { return options_.metrics_anonymous; }
+  // The same text for policies that say the same in the same order of grants: for comparing the members of a cluster.
+  std::string canonical() const;
 
  private:
   struct Entry {

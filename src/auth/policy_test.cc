@@ -92,6 +92,22 @@ TEST(Policy, knows_whether_it_needs_a_method_of_authentication) {
   EXPECT_TRUE((*ConfiguredPolicy::make(open))->only_anonymous());
 }
 
+TEST(Policy, its_text_is_the_same_for_the_same_rules_and_another_for_others) {
+  const std::string text = example()->canonical();
+  EXPECT_EQ(example()->canonical(), text);
+  const auto with = [](std::vector<std::string> users, ActionSet right) {
+    PolicyOptions options;
+    options.repositories = {{.pattern = "**",
+                             .policies = {{.users = std::move(users), .groups = {}, .actions = right}},
+                             .default_actions = {},
+                             .anonymous_actions = {}}};
+    return (*ConfiguredPolicy::make(options))->canonical();
+  };
+  const std::string one = with({"ab", "c"}, actions({Action::read}));
+  EXPECT_NE(one, with({"a", "bc"}, actions({Action::read})));
+  EXPECT_NE(one, with({"ab", "c"}, actions({Action::update})));
+}
+
 TEST(Policy, a_wrong_pattern_is_refused_when_the_policy_is_made) {
   PolicyOptions options;
   options.repositories = {{.pattern = "[", .policies = {}, .default_actions = {}, .anonymous_actions = {}}};

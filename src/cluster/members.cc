@@ -22,6 +22,23 @@ Result<std::unique_ptr<Members>> Members::open(meta::MetadataStore& store, catal
   return members;
 }
 
+Result<MemberState> member_state(catalog::Snapshot& view, catalog::Member entry, const catalog::LayoutRecord& layout) {
+  MemberState state;
+  state.id = io::NodeId(entry.id);
+  state.in_layout = std::ranges::find(layout.members, entry.id) != layout.members.end();
+  HANSA_TRY(const auto alive, view.alive(entry.id));
+  state.alive = alive.has_value();
+  if (alive) {
+    state.load = {.requests = alive->record.requests,
+                  .uploads = alive->record.uploads,
+                  .disk_total = alive->record.disk_total,
+                  .disk_available = alive->record.disk_available,
+                  .applied = alive->record.applied};
+  }
+  state.record = std::move(entry.record);
+  return state;
+}
+
 Result<std::vector<MemberState>> Members::look() const {
   HANSA_TRY(auto view, catalog_.snapshot());
   HANSA_TRY(const auto layout, view.layout());
@@ -29,19 +46,7 @@ Result<std::vector<MemberState>> Members::look() const {
   std::vector<MemberState> out;
   for (auto& entry : nodes) {
     if (entry.record.state == "gone") continue;
-    HANSA_TRY(const auto alive, view.alive(entry.id));
-    MemberState state;
-    state.id = io::NodeId(entry.id);
-    state.in_layout = layout && std::ranges::find(layout->record.members, entry.id) != layout->record.members.end();
-    state.alive = alive.has_value();
-    if (alive) {
-      state.load = {.requests = alive->record.requests,
-                    .uploads = alive->record.uploads,
-                    .disk_total = alive->record.disk_total,
-                    .disk_available = alive->record.disk_available,
-                    .applied = alive->record.applied};
-    }
-    state.record = std::move(entry.record);
+    HANSA_TRY(auto state, member_state(view, std::move(entry), layout ? layout->record : catalog::LayoutRecord{}));
     out.push_back(std::move(state));
   }
   return out;

@@ -33,4 +33,7 @@ class Members final : public Membership {
   std::unique_ptr<meta::Subscription> subscription_;  // last: ends before what its listener uses
 };
 
+// One member as this view shows it.
+Result<MemberState> member_state(catalog::Snapshot& view, catalog::Member entry, const catalog::LayoutRecord& layout);
+
 }  // namespace hansa::cluster

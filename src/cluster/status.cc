@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "cluster/members.h"
+
 namespace hansa::cluster {
 namespace {
 
@@ -56,21 +58,9 @@ Json drift_of(const StatusInput& input) {
 
 Result<MemberFigures> figures_of(catalog::Snapshot& view, catalog::Member entry, const catalog::LayoutRecord& layout) {
   MemberFigures figures;
-  MemberState& state = figures.state;
-  state.id = io::NodeId(entry.id);
-  state.in_layout = std::ranges::find(layout.members, entry.id) != layout.members.end();
-  HANSA_TRY(const auto alive, view.alive(entry.id));
-  state.alive = alive.has_value();
-  if (alive) {
-    state.load = {.requests = alive->record.requests,
-                  .uploads = alive->record.uploads,
-                  .disk_total = alive->record.disk_total,
-                  .disk_available = alive->record.disk_available,
-                  .applied = alive->record.applied};
-  }
   HANSA_TRY(auto mark, view.holds(entry.id));
   if (mark) figures.holds = std::move(mark->record);
-  state.record = std::move(entry.record);
+  HANSA_TRY(figures.state, member_state(view, std::move(entry), layout));
   return figures;
 }
 

@@ -104,7 +104,7 @@ ClusterSide::MemberCount ClusterSide::count_members() const {
 Result<cluster::StatusInput> ClusterSide::picture() {
   const auto health = p_.store.health();
   HANSA_TRY(auto view, p_.catalog.snapshot());
-  HANSA_TRY(auto input, cluster::status_input(view, p_.identity.cluster, p_.identity.node));
+  HANSA_TRY(auto input, cluster::status_input(view, p_.options.cluster->cluster, p_.identity.node));
   if (p_.options.cluster->voters) {
     auto word = p_.options.cluster->voters();
     input.voters = std::move(word.json);

@@ -328,7 +328,14 @@ io::Task<void> RealNode::stop() {
 io::Task<Result<std::string>> RealNode::cluster_status() {
   if (side_) co_return co_await side_->status();
   HANSA_CO_TRY(auto view, catalog_->snapshot());
-  HANSA_CO_TRY(const auto input, cluster::status_input(view, "", identity_.node));
+  HANSA_CO_TRY(auto input, cluster::status_input(view, "", identity_.node));
+  // A single node gives no sign of life: what it would say is known here.
+  const Status now = status();
+  for (auto& member : input.members) {
+    member.state.load.uploads = now.uploads;
+    member.state.load.disk_total = now.disk_total;
+    member.state.load.disk_available = now.disk_available;
+  }
   co_return cluster::status_json(input);
 }
 

@@ -76,6 +76,7 @@ struct ClusterOptions {
   std::uint64_t quota = 2 * GiB;  // of etcd, bytes
   std::string url;                // where clients reach this node
   std::string peer;               // where members reach it, host:port
+  std::string cluster;            // its nonce, where Hansa keeps etcd; else empty
   std::string secret;             // the same on all members: signs upload sessions
   io::Duration max_staleness = std::chrono::hours(1);
   std::map<std::string, std::string> rules;      // hashes of the rules that must agree on all members, by name

@@ -38,35 +38,6 @@ class FileSource final : public io::ByteSource {
   std::uint64_t at_ = 0;
 };
 
-io::Task<Result<void>> write_all(io::ByteSource* body, io::File* file) {
-  std::vector<std::byte> buffer(piece_bytes);
-  std::uint64_t at = 0;
-  while (true) {
-    HANSA_CO_TRY(const std::size_t got, co_await body->read(buffer));
-    if (got == 0) break;
-    auto work = [file, at, piece = ConstBytes(buffer).first(got)] { return file->write(at, piece); };
-    HANSA_CO_CHECK(co_await io::blocking(io::Pool::disk, std::move(work)));
-    at += got;
-  }
-  if (at == 0) co_return make_error(ErrorCode::corrupt, "the copy of a view is empty");
-  auto work = [file] { return file->sync(); };
-  co_return co_await io::blocking(io::Pool::sync, std::move(work));
-}
-
-io::Task<Result<std::string>> fetch_from(io::Disk* disk, io::PeerNetwork* peers, io::NodeId peer, std::string path) {
-  auto answer = co_await peers->call(std::move(peer), {.verb = "view.copy", .arguments = "{}", .body = nullptr});
-  if (!answer) co_return std::move(answer).error();
-  if (answer->body == nullptr) co_return make_error(ErrorCode::corrupt, "a peer sent a view without bytes");
-  auto open = [disk, &path]() -> Result<std::unique_ptr<io::File>> {
-    HANSA_TRY(auto file, disk->open(path, io::OpenMode::create));
-    HANSA_CHECK(file->truncate(0));
-    return file;
-  };
-  HANSA_CO_TRY(const auto file, co_await io::blocking(io::Pool::disk, std::move(open)));
-  HANSA_CO_CHECK(co_await write_all(answer->body.get(), file.get()));
-  co_return path;
-}
-
 }  // namespace
 
 std::string encode_sums(const meta::etcd::ViewSums& sums) {
@@ -169,18 +140,6 @@ io::Task<void> ViewExchange::compare_with(io::NodeId peer) {
   log_.error("this view differs from a peer's at the same version; it is loaded anew",
              {{"peer", peer.value()}, {"records", names}, {"head", mine->head_version}});
   store_.resync("it differs from the view of " + peer.value() + " in " + names);
-}
-
-io::Task<Result<std::string>> ViewExchange::fetch_view(io::Disk* disk, io::PeerNetwork* peers,
-                                                       std::vector<io::NodeId> from, std::string folder) {
-  Error last = make_error(ErrorCode::unavailable, "there is no live member whose view could be copied");
-  for (const auto& peer : from) {
-    auto fetched =
-        co_await io::with_deadline(view_copy_deadline, fetch_from(disk, peers, peer, folder + "/view-fetched.db"));
-    if (fetched) co_return fetched;
-    last = std::move(fetched).error();
-  }
-  co_return last;
 }
 
 }  // namespace hansa::node

@@ -1,6 +1,7 @@
-// What members do with each other's views (DESIGN.md 5.2, traps T11 and T13): a member whose view is too old to follow
-// copies a peer's file, and all compare hash sums each minute, since a view that went wrong silently would answer
-// wrongly for ever. Whoever differs from a peer at the same version of `head` loads its view anew from the truth.
+// What members do with each other's views (traps T11 and T13): each minute all compare hash sums, since a view that
+// went wrong silently would answer wrongly for ever. Whoever differs from a peer at the same version of `head` loads
+// its view anew from the truth. A member also hands out a copy of its file to who asks; loading from etcd does not use
+// that yet.
 //
 // Verbs served: view.copy, view.sums (cluster/peer_dispatch.h). Everything given outlives it. Loops run in the node's
 // scope; nothing here is on a request's path.
@@ -20,7 +21,6 @@
 namespace hansa::node {
 
 inline constexpr io::Duration compare_views_every = std::chrono::minutes(1);
-inline constexpr io::Duration view_copy_deadline = std::chrono::minutes(30);
 inline constexpr io::Duration view_sums_deadline = std::chrono::seconds(30);
 inline constexpr std::size_t max_view_copies = 2;  // served at the same time; more are too_many
 
@@ -34,10 +34,6 @@ class ViewExchange {
   io::Task<void> compare_loop();
   // Differences found since the start.
   std::uint64_t differences() const { return differences_; }
-
-  // A copy of some live peer's view: the path of a file in `folder`, owned by the caller. unavailable: nobody has one.
-  static io::Task<Result<std::string>> fetch_view(io::Disk* disk, io::PeerNetwork* peers, std::vector<io::NodeId> from,
-                                                  std::string folder);
 
  private:
   io::Task<Result<io::PeerResponse>> answer_copy();

@@ -78,14 +78,14 @@ void print_status(const nlohmann::json& status) {
                     percent_free(member), text(member, "version"), text(member, "url")});
   }
   print_table(rows);
-  if (status.contains("metadata")) {
+  if (status.contains("metadata") && status["metadata"].contains("reachable")) {  // a single node's has none
     const auto& metadata = status["metadata"];
     std::printf("\nmetadata: etcd %s, %s; view at revision %s of %s\n", text(metadata, "version").c_str(),
                 metadata.value("reachable", false) ? "reachable" : "NOT reachable", text(metadata, "applied").c_str(),
                 text(metadata, "target").c_str());
     if (text(metadata, "alarm") != "-") std::printf("ALARM: %s\n", text(metadata, "alarm").c_str());
   }
-  if (status.contains("voters")) {
+  if (status.contains("voters") && status["voters"].contains("members")) {
     rows = {{"VOTER", "NODE", "ANSWERS", "LEARNER"}};
     for (const auto& voter : status["voters"].value("members", nlohmann::json::array())) {
       rows.push_back({text(voter, "member"), text(voter, "node"), yes_no(voter, "answers"), yes_no(voter, "learner")});
@@ -93,12 +93,12 @@ void print_status(const nlohmann::json& status) {
     std::printf("\n");
     print_table(rows);
   }
-  std::vector<std::string> degraded = status.value("degraded", std::vector<std::string>{});
-  if (status.contains("voters")) {
-    const auto more = status["voters"].value("degraded", std::vector<std::string>{});
-    degraded.insert(degraded.end(), more.begin(), more.end());
+  for (const auto& line : status.value("degraded", std::vector<std::string>{})) {
+    std::printf("degraded: %s\n", line.c_str());
   }
-  for (const auto& line : degraded) std::printf("degraded: %s\n", line.c_str());
+  for (const auto& rule : status.value("drift", nlohmann::json::array())) {
+    std::printf("drift: %s differs: %s\n", text(rule, "rule").c_str(), text(rule, "groups").c_str());
+  }
 }
 
 int show_status(const ClusterArguments& arguments, const config::Config& config) {

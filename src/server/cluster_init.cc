@@ -164,7 +164,7 @@ Result<Founded> init_cluster(const config::Config& config) {
   const auto paths = pki::cluster_paths(root);
   HANSA_TRY(const auto ca, pki::read_file(*tools.disk, paths.ca));
   HANSA_TRY(const auto fingerprint, pki::authority_fingerprint(ca));
-  out.join_url = pki::join_url(config.cluster.peer, pki::make_join_token(folder.secret, fingerprint, 1,
+  out.join_url = pki::join_url(config.cluster.peer, pki::make_join_token(folder.secret, fingerprint, token_generation,
                                                                          tools.clock->wall() + pki::join_token_life));
   return out;
 }

@@ -3,10 +3,12 @@
 #include <algorithm>
 
 #include "io/wait.h"
+#include "oci/digest.h"
 #include "pki/files.h"
 #include "pki/join.h"
 #include "pki/join_token.h"
 #include "pki/mac.h"
+#include "server/config/units.h"
 #include "voters/backup.h"
 
 namespace hansa::server {
@@ -14,7 +16,6 @@ namespace {
 
 constexpr io::Duration join_again = std::chrono::seconds(1);
 constexpr io::Duration care_interval = std::chrono::minutes(1);
-constexpr std::uint64_t token_generation = 1;
 
 io::Task<void> close_scope(io::TaskScope* scope) {
   co_await scope->close();
@@ -36,6 +37,17 @@ node::VotersWord word_of(const voters::ManagedEtcd& keeper) {
   word.degraded = keeper.degraded();
   word.needed = keeper.needed();
   return word;
+}
+
+// What must be the same on all members, as this one's configuration had it at the start: shown where it is not.
+std::map<std::string, std::string> rules_of(const config::Config& config) {
+  constexpr std::size_t shown = 16;  // hexadecimal digits: enough to tell two apart
+  const std::string access = config.http.policy ? config.http.policy->canonical() : "everyone may do everything";
+  return {
+      {"storage.gc", config.storage.gc ? "true" : "false"},
+      {"storage.gcDelay", config::format_duration(config.storage.gc_delay)},
+      {"storage.gcInterval", config::format_duration(config.storage.gc_interval)},
+      {"http.accessControl", oci::Digest::compute(oci::Algorithm::sha256, as_bytes(access)).hex().substr(0, shown)}};
 }
 
 Error not_a_member(const std::string& root) {
@@ -149,10 +161,12 @@ Result<void> ClusterParts::open_metadata() {
   options.endpoints = folder_->endpoints;
   options.snapshot_interval = config_.cluster.managed.snapshot_interval;
   options.snapshot_folder = pki::cluster_paths(config_.storage.root).folder + "/snapshots";
-  keeper_ = std::make_unique<voters::ManagedEtcd>(
-      voters::ManagedEtcd::Ports{
-          .disk = e_.disk, .clock = e_.clock, .log = e_.log, .maintenance = runtime_->maintenance()},
-      std::move(options));
+  keeper_ = std::make_unique<voters::ManagedEtcd>(voters::ManagedEtcd::Ports{.disk = e_.disk,
+                                                                             .clock = e_.clock,
+                                                                             .log = e_.log,
+                                                                             .maintenance = runtime_->maintenance(),
+                                                                             .channels = runtime_->channels()},
+                                                  std::move(options));
   return keeper_->open();
 }
 
@@ -209,7 +223,9 @@ node::ClusterOptions ClusterParts::options() const {
   if (keeper_) out.voters = [keeper = keeper_.get()] { return word_of(*keeper); };
   out.url = config_.cluster.url;
   out.peer = config_.cluster.peer;
+  if (folder_) out.cluster = folder_->cluster;
   out.secret = secret_;
+  out.rules = rules_of(config_);
   out.max_staleness = config_.cluster.max_staleness;
   return out;
 }

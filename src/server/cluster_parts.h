@@ -24,6 +24,8 @@
 
 namespace hansa::server {
 
+inline constexpr std::uint64_t token_generation = 1;  // of join tokens; all have this one
+
 struct ClusterEnvironment {
   io::Disk& disk;
   io::Clock& clock;

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/wait.h"
+#include "voters/backup.h"
 
 namespace hansa::voters {
 namespace {
@@ -11,14 +12,7 @@ namespace {
 constexpr io::Duration call_deadline = std::chrono::seconds(2);
 constexpr io::Duration change_deadline = std::chrono::seconds(5);
 constexpr io::Duration restart_pause = std::chrono::seconds(2);  // between starts of an etcd that ends
-constexpr io::Duration snapshot_deadline = std::chrono::minutes(10);
-
-std::string hex(std::uint64_t id) {
-  constexpr std::string_view digits = "0123456789abcdef";
-  std::string out;
-  for (; id != 0; id /= 16) out.insert(out.begin(), digits[id % 16]);
-  return out;
-}
+constexpr std::string_view snapshot_end = ".snapshot";
 
 }  // namespace
 
@@ -153,7 +147,7 @@ io::Task<Result<bool>> ManagedEtcd::was_removed(EtcdMarker marker) {
   if (!reply && reply.error().code == ErrorCode::cancelled) co_return reply.error();
   if (!reply) co_return false;  // nobody who could say so
   const auto own = [&](const meta::etcd::Member& member) {
-    return member.name == options_.node || hex(member.id) == marker.member;
+    return member.name == options_.node || member_text(member.id) == marker.member;
   };
   co_return std::ranges::none_of(reply->members, own);
 }
@@ -285,11 +279,11 @@ io::Task<Result<void>> ManagedEtcd::carry_out(VoterStep step) {
   }
   HANSA_CO_TRY(const auto channel, p_.maintenance(endpoints().front()));
   if (step.kind == VoterStep::Kind::remove) {
-    p_.log.warn("a voter is removed", {{"member", hex(step.member)}});
+    p_.log.warn("a voter is removed", {{"member", member_text(step.member)}});
     co_return co_await channel->member_remove(step.member, change_deadline);
   }
   if (step.kind == VoterStep::Kind::promote) {
-    p_.log.info("a voter has caught up and votes from now on", {{"member", hex(step.member)}});
+    p_.log.info("a voter has caught up and votes from now on", {{"member", member_text(step.member)}});
     co_return co_await channel->member_promote(step.member, change_deadline);
   }
   const auto seat = std::ranges::find(picture.seats, step.node, &Seat::node);
@@ -298,7 +292,7 @@ io::Task<Result<void>> ManagedEtcd::carry_out(VoterStep step) {
   HANSA_CO_TRY(const auto added, co_await channel->member_add(seat->record.peer_url, true, change_deadline));
   SeatRecord granted = seat->record;
   granted.state = "granted";
-  granted.member = hex(added.added);
+  granted.member = member_text(added.added);
   for (const auto& member : added.members) {
     const std::string name = member.id == added.added ? step.node : member.name;
     if (name.empty() || member.peer_urls.empty()) continue;
@@ -320,41 +314,33 @@ io::Task<void> ManagedEtcd::snapshot_loop() {
   }
 }
 
+// As a backup by hand, so `hansa cluster restore` takes any of them; the oldest go.
 io::Task<Result<void>> ManagedEtcd::snapshot_once() {
-  const std::string stamp =
-      std::to_string(std::chrono::duration_cast<std::chrono::seconds>(p_.clock.wall().time_since_epoch()).count());
-  const std::string path = options_.snapshot_folder + "/metadata-" + stamp + ".snapshot";
-  const std::string fresh = path + ".new";
-  auto open = [this, &fresh]() -> Result<std::unique_ptr<io::File>> {
-    HANSA_CHECK(p_.disk.make_directories(options_.snapshot_folder));
-    HANSA_TRY(auto file, p_.disk.open(fresh, io::OpenMode::create));
-    HANSA_CHECK(file->truncate(0));
-    return file;
-  };
-  HANSA_CO_TRY(const auto file, co_await io::blocking(io::Pool::upkeep, std::move(open)));
-  HANSA_CO_TRY(const auto channel, p_.maintenance(endpoints().front()));
-  std::uint64_t at = 0;
-  const auto take = [&file, &at](std::string_view piece) -> Result<void> {
-    HANSA_CHECK(file->write(at, as_bytes(piece)));
-    at += piece.size();
-    return {};
-  };
-  HANSA_CO_CHECK(co_await channel->snapshot(take, snapshot_deadline));
-  auto finish = [&, this]() -> Result<void> {
-    HANSA_CHECK(file->sync());
-    HANSA_CHECK(p_.disk.rename(fresh, path));
-    HANSA_CHECK(p_.disk.sync_directory(options_.snapshot_folder));
-    HANSA_TRY(const auto entries, p_.disk.list(options_.snapshot_folder));
-    std::vector<std::string> old;
+  const std::string& folder = options_.snapshot_folder;
+  const auto stamp = std::chrono::duration_cast<std::chrono::seconds>(p_.clock.wall().time_since_epoch()).count();
+  auto prepare = [this, &folder] { return p_.disk.make_directories(folder); };
+  HANSA_CO_CHECK(co_await io::blocking(io::Pool::upkeep, std::move(prepare)));
+  const auto settings = endpoints().front();
+  BackupSource source;
+  HANSA_CO_TRY(source.channel, p_.channels(settings));
+  HANSA_CO_TRY(source.maintenance, p_.maintenance(settings));
+  source.cluster = options_.cluster;
+  HANSA_CO_CHECK(co_await backup(p_.disk, p_.clock, std::move(source),
+                                 folder + "/metadata-" + std::to_string(stamp) + std::string(snapshot_end)));
+  auto thin = [this, &folder]() -> Result<void> {
+    HANSA_TRY(const auto entries, p_.disk.list(folder));
+    std::vector<std::string> kept;
     for (const auto& entry : entries) {
-      if (entry.name.ends_with(".snapshot")) old.push_back(entry.name);
+      if (entry.name.ends_with(snapshot_end)) kept.push_back(entry.name);
     }
-    for (std::size_t i = 0; i + options_.snapshots_kept < old.size(); ++i) {
-      HANSA_CHECK(p_.disk.remove(options_.snapshot_folder + "/" + old[i]));
+    for (std::size_t i = 0; i + options_.snapshots_kept < kept.size(); ++i) {
+      HANSA_CHECK(p_.disk.remove(folder + "/" + kept[i]));
+      const auto described = p_.disk.remove(folder + "/" + kept[i] + ".json");
+      if (!described && described.error().code != ErrorCode::not_found) return described;
     }
     return {};
   };
-  co_return co_await io::blocking(io::Pool::upkeep, std::move(finish));
+  co_return co_await io::blocking(io::Pool::upkeep, std::move(thin));
 }
 
 // ---- what people see --------------------------------------------------------------------------------------------
@@ -364,7 +350,7 @@ std::string ManagedEtcd::status_json() const {
   if (!looked_) return {};
   nlohmann::json out = {{"wanted", picture_.wanted}, {"members", nlohmann::json::array()}};
   for (const auto& voter : picture_.voters) {
-    out["members"].push_back({{"member", hex(voter.id)},
+    out["members"].push_back({{"member", member_text(voter.id)},
                               {"node", voter.name},
                               {"learner", voter.learner},
                               {"answers", voter.answers},

@@ -48,6 +48,7 @@ class ManagedEtcd {
     io::Clock& clock;
     Logger& log;
     meta::etcd::MaintenanceFactory maintenance;
+    meta::etcd::ChannelFactory channels;
   };
   ManagedEtcd(Ports ports, KeeperOptions options);
 

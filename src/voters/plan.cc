@@ -17,18 +17,11 @@ const Seat* seat_of(const VoterPicture& picture, const std::string& node) {
   return found == picture.seats.end() ? nullptr : &*found;
 }
 
-std::string hex(std::uint64_t id) {
-  constexpr std::string_view digits = "0123456789abcdef";
-  std::string out;
-  for (; id != 0; id /= 16) out.insert(out.begin(), digits[id % 16]);
-  return out;
-}
-
 // Whose member it is: by name once it started, else by the seat that was granted to it.
 std::string owner_of(const VoterPicture& picture, const Voter& voter) {
   if (!voter.name.empty()) return voter.name;
   for (const auto& seat : picture.seats) {
-    if (seat.record.member == hex(voter.id) || seat.record.peer_url == voter.peer_url) return seat.node;
+    if (seat.record.member == member_text(voter.id) || seat.record.peer_url == voter.peer_url) return seat.node;
   }
   return {};
 }
@@ -55,7 +48,7 @@ bool may_remove(const VoterPicture& picture, const Voter& voter) {
 bool is_void(const VoterPicture& picture, const Voter& voter) {
   const Seat* seat = seat_of(picture, owner_of(picture, voter));
   if (seat == nullptr) return false;
-  return seat->record.state == "asked" || seat->record.member != hex(voter.id);
+  return seat->record.state == "asked" || seat->record.member != member_text(voter.id);
 }
 
 bool is_stray(const VoterPicture& picture, const Voter& voter) {

@@ -22,12 +22,6 @@ struct Machine {
   int down_for = 0;
 };
 
-std::string hex(std::uint64_t id) {
-  std::string out;
-  for (; id != 0; id /= 16) out.insert(out.begin(), "0123456789abcdef"[id % 16]);
-  return out;
-}
-
 // A cluster as its parts see it, moved by steps of the planner and by accidents.
 class World {
  public:
@@ -159,7 +153,7 @@ class World {
     SeatRecord out;
     out.state = std::move(state);
     out.peer_url = url(node);
-    out.member = hex(member);
+    out.member = member_text(member);
     return out;
   }
   static std::uint64_t number(const std::string& text) { return std::stoull(text, nullptr, 16); }

@@ -20,6 +20,13 @@ Result<Seat> seat_of(const meta::KeyValue& record) {
 
 }  // namespace
 
+std::string member_text(std::uint64_t id) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string out;
+  for (; id != 0; id /= 16) out.insert(out.begin(), digits[id % 16]);
+  return out;
+}
+
 std::string encode(const SeatRecord& record) {
   return nlohmann::json{{"f", catalog::record_format}, {"op", record.operation},   {"state", record.state},
                         {"disk", record.disk},         {"peer", record.peer_url},  {"client", record.client_url},

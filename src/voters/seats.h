@@ -30,6 +30,9 @@ struct Seat {
   catalog::Revision mod = 0;
 };
 
+// etcd's member id as its own tools write it.
+std::string member_text(std::uint64_t id);
+
 std::string encode(const SeatRecord& record);
 Result<SeatRecord> decode_seat(std::string_view value);
 Result<std::vector<Seat>> read_seats(catalog::Snapshot& view);

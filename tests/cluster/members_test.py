@@ -63,6 +63,28 @@ class Equals(ct.SharedCluster):
             self.assertEqual(sorted(m['id'] for m in status['members']), sorted(n.id for n in self.cluster.nodes))
             self.assertTrue(all(m['alive'] and m['state'] == 'active' and m['in_layout'] for m in status['members']))
 
+    def test_all_members_name_the_same_cluster_and_one_rule_that_differs_is_drift(self):
+        seen = [json.loads(self.cluster.hansa('cluster', 'status', '--json', n.config).stdout) for n in self.cluster.nodes]
+        self.assertEqual(len({status['cluster'] for status in seen}), 1)
+        self.assertTrue(seen[0]['cluster'])
+        self.assertEqual([status['drift'] for status in seen], [[], [], []])
+        node = self.cluster.nodes[0]
+        config = json.loads(node.config.read_text())
+        before = json.dumps(config)
+        config['storage']['gcDelay'] = '2h'
+        try:
+            self.restart_with(node, json.dumps(config))
+            drift = json.loads(self.cluster.hansa('cluster', 'status', '--json', node.config).stdout)['drift']
+            self.assertEqual([rule['rule'] for rule in drift], ['storage.gcDelay'])
+            self.assertIn('drift: storage.gcDelay', self.cluster.hansa('cluster', 'status', node.config).stdout)
+        finally:
+            self.restart_with(node, before)
+
+    def restart_with(self, node, text):
+        self.cluster.terminate(node.number)
+        node.config.write_text(text)
+        self.cluster.start(node.number)
+
     def test_an_unknown_member_is_a_clear_error(self):
         config = self.cluster.nodes[0].config
         for verb in ('drain', 'forget', 'may-stop'):

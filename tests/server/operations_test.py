@@ -24,6 +24,16 @@ class Operations(ht.TestCase):
             self.assertEqual(server.request('GET', path).status, 200, path)
         self.assertEqual(server.request('GET', '/v2/').status, 401)
 
+    def test_a_single_node_says_of_itself_what_a_member_would(self):
+        server = self.server()
+        member, = json.loads(server.request('GET', '/v2/_hansa/cluster').body)['members']
+        self.assertTrue(member['alive'] and member['in_layout'])
+        self.assertGreater(member['disk_total'], member['disk_available'])
+        shown = ht.run(ht.BINARY, 'cluster', 'status', server.config_file).stdout
+        self.assertIn(member['id'], shown)
+        self.assertNotIn('NOT reachable', shown)
+        self.assertNotIn('VOTER', shown)
+
     def test_metrics_count_requests(self):
         server = self.server(config={'extensions': {'metrics': {'enable': True, 'prometheus': {'path': '/metrics'}}}})
         server.push_image('team/app', 'v1')
