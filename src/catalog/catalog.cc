@@ -134,7 +134,8 @@ io::Task<Result<meta::CommitOutcome>> Catalog::commit(Plan plan, Revision planne
 }
 
 io::Task<Result<meta::CommitOutcome>> Catalog::settle(meta::Commit commit, Revision planned_at) {
-  for (int attempt = 0; attempt < max_settle_attempts; ++attempt) {
+  const io::MonotonicTime began = clock_.monotonic();
+  for (int attempt = 0; clock_.monotonic() - began < settle_within; ++attempt) {
     HANSA_CO_CHECK(co_await backoff(attempt));
     const auto again = co_await store_.commit(commit);
     // An error says that nothing happened this time; the first submission is still open.

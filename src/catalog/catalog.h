@@ -23,8 +23,10 @@
 
 namespace hansa::catalog {
 
-inline constexpr int max_plan_attempts = 10;   // conflicts before unavailable
-inline constexpr int max_settle_attempts = 5;  // identical submissions of an unknown commit before ambiguous
+inline constexpr int max_plan_attempts = 10;  // conflicts before unavailable
+// An unknown commit is submitted again for so long before it is ambiguous: long enough for the store to choose another
+// leader, short enough for a client to wait.
+inline constexpr io::Duration settle_within = std::chrono::seconds(2);
 inline constexpr io::Duration base_backoff = std::chrono::milliseconds(1);  // doubled each time, with jitter
 inline constexpr io::Duration max_backoff = std::chrono::milliseconds(200);
 

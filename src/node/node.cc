@@ -10,6 +10,7 @@
 #include "meta/sqlite/store.h"
 #include "node/cluster_side.h"
 #include "node/identity.h"
+#include "node/view_fetch.h"
 #include "registry/service.h"
 #include "upkeep/counters.h"
 #include "upkeep/upkeep.h"
@@ -60,6 +61,7 @@ class RealNode final : public Node {
   bool has_identity_ = false;  // read from the disk, not made now
   catalog::View view_;
   std::unique_ptr<meta::sqlite::Store> single_;  // of a single node
+  std::unique_ptr<ViewFetch> view_fetch_;        // of a member of a cluster
   std::unique_ptr<meta::etcd::Store> shared_;    // of a member of a cluster
   std::unique_ptr<catalog::Catalog> catalog_;
   std::unique_ptr<meta::Lease> alive_;  // of a single node
@@ -104,6 +106,11 @@ Result<void> RealNode::open_shared() {
   options.view.path = options_.root + "/view.db";
   options.own_thread = options_.own_metadata_thread;
   options.members = [this] { return side_ ? side_->member_count() : 1; };
+  view_fetch_ = std::make_unique<ViewFetch>(ports_.disk, ports_.log, *ports_.peers, ports_.directory, identity_.node,
+                                            options_.root);
+  options.peer_view = [fetch = view_fetch_.get()](std::unique_ptr<meta::sqlite::ReadTransaction> stale) {
+    return fetch->fetch(std::move(stale));
+  };
   HANSA_TRY(shared_, meta::etcd::Store::open(ports_.disk, ports_.clock, ports_.random, ports_.log, ports_.executor,
                                              ports_.channels, std::move(options), {&view_}));
   return {};

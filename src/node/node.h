@@ -39,6 +39,10 @@ class PeerDirectory {
     const std::lock_guard guard(mutex_);
     find_ = std::move(find);
   }
+  bool is_set() const {
+    const std::lock_guard guard(mutex_);
+    return find_ != nullptr;
+  }
   std::optional<std::string> find(const io::NodeId& id) const {
     const std::lock_guard guard(mutex_);
     return find_ ? find_(id) : std::nullopt;

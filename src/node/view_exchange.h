@@ -1,7 +1,6 @@
 // What members do with each other's views (traps T11 and T13): each minute all compare hash sums, since a view that
 // went wrong silently would answer wrongly for ever. Whoever differs from a peer at the same version of `head` loads
-// its view anew from the truth. A member also hands out a copy of its file to who asks; loading from etcd does not use
-// that yet.
+// its view anew from the truth. A member also hands out a copy of its file to who was away too long (view_fetch.h).
 //
 // Verbs served: view.copy, view.sums (cluster/peer_dispatch.h). Everything given outlives it. Loops run in the node's
 // scope; nothing here is on a request's path.

@@ -22,6 +22,15 @@ Error view_waits() {
   return make_error(ErrorCode::unavailable, "this node's view of the metadata is not up to date; try again soon");
 }
 
+// etcd found that its members' data differs, and refuses all else from then on.
+bool says_corrupt(const StatusReply& status) {
+  return std::ranges::any_of(status.errors, [](const auto& text) { return text.find("CORRUPT") != std::string::npos; });
+}
+
+constexpr std::string_view corrupt_store =
+    "etcd says that its members' data differs (alarm CORRUPT) and refuses reads and writes; replace the member that is "
+    "wrong, or restore: see docs/operations/cluster.md";
+
 bool is_refusal(const Error& error) {
   return error.code == ErrorCode::unsupported || error.code == ErrorCode::unauthenticated ||
          error.code == ErrorCode::denied;
@@ -306,6 +315,12 @@ io::Task<Result<void>> EtcdStore::probe() {
                              "etcd " + status->version + " is too old; Hansa needs 3.4 or newer");
       }
       by_put_ = !reads_are_linearizable(version);
+      if (by_put_ && !std::exchange(told_version_, true)) {
+        log_.warn("linearizable reads of this etcd can be stale, so each barrier costs it a write; use 3.4.42, 3.5.28, "
+                  "3.6.9 or newer",
+                  {{"version", status->version}});
+      }
+      if (says_corrupt(*status)) raise("corrupt", corrupt_store);
       note([this](StoreHealth& health) { health.barrier_by_put = by_put_; });
       auto read = co_await channel->range({.key = key(head_key), .end = {}}, probe_attempt);
       if (read) co_return Result<void>{};

@@ -71,6 +71,8 @@ io::Task<void> EtcdStore::follow_loop() {
       log_.warn("the history that this node's view needs is gone; it is loaded anew",
                 {{"error", ended.error().message}});
       must_load_ = true;
+      // Once: a copy may be too old as well.
+      ask_peers_ = options_.peer_view != nullptr && !std::exchange(asked_peers_, true);
     } else if (!ended && ended.error().code != ErrorCode::cancelled) {
       log_.debug("the feed ended; it is opened again", {{"error", ended.error().message}});
       if (watch_channel_) endpoints_.move_on(endpoints_.current());
@@ -129,6 +131,7 @@ io::Task<Result<void>> EtcdStore::watch_events(Revision from) {
     if (!sets.empty()) HANSA_CO_CHECK(co_await apply(std::move(sets)));
     // What the view has is answered from only after the first word of the store that it comes from.
     if (!std::exchange(caught_up, true)) publish_position();
+    asked_peers_ = false;
   }
 }
 
@@ -175,22 +178,27 @@ io::Task<Result<void>> EtcdStore::load() {
     discarded_.merge(std::move(had));
     must_discard_ = false;
   }
-  auto begin = [this] { return replica_->begin_load(); };
-  HANSA_CO_CHECK(co_await feed_thread_.run(std::move(begin)));
-  std::string origin;
-  HANSA_CO_TRY(const Revision revision, co_await load_pages(&origin));
-  auto finish = [this, revision, &origin] { return replica_->finish_load(revision, origin); };
+  Loaded loaded;
+  if (std::exchange(ask_peers_, false)) {
+    auto copied = co_await load_from_peer();
+    if (!copied) log_.info("no member's view helps; etcd is read", {{"error", copied.error().message}});
+    if (copied) loaded = *std::move(copied);
+  }
+  if (loaded.origin.empty()) {
+    HANSA_CO_TRY(loaded, co_await load_from_etcd());
+  }
+  auto finish = [this, &loaded] { return replica_->finish_load(loaded.revision, loaded.origin); };
   HANSA_CO_TRY(auto changes, co_await feed_thread_.run(std::move(finish)));
   must_load_ = false;
   // Listeners hear too of what went with the discarded view.
   for (const auto& change : changes.changes) discarded_.erase(change.now.key);
   for (const auto& gone : std::exchange(discarded_, {})) {
     changes.changes.push_back(
-        {.now = {.key = gone, .value = {}, .create = 0, .mod = revision, .version = 0}, .deleted = true});
+        {.now = {.key = gone, .value = {}, .create = 0, .mod = loaded.revision, .version = 0}, .deleted = true});
   }
   std::ranges::sort(changes.changes, {}, [](const Change& change) -> const std::string& { return change.now.key; });
   feed_->restart(changes);
-  log_.info("this node's view of the metadata was loaded", {{"records", health().loaded_keys}, {"revision", revision}});
+  log_.info("this node's view of the metadata was loaded", {{"records", health().loaded_keys}, {"revision", loaded.revision}});
   co_return Result<void>{};
 }
 
@@ -213,14 +221,17 @@ Result<std::set<std::string>> EtcdStore::discard() {
 }
 
 // All pages are of one revision; when that is compacted meanwhile, the caller begins anew.
-io::Task<Result<Revision>> EtcdStore::load_pages(std::string* origin) {
+io::Task<Result<EtcdStore::Loaded>> EtcdStore::load_from_etcd() {
+  auto begin = [this] { return replica_->begin_load(); };
+  HANSA_CO_CHECK(co_await feed_thread_.run(std::move(begin)));
+  Loaded loaded;
   RangeRequest request{.key = options_.prefix, .end = prefix_end(options_.prefix), .limit = load_page};
   while (true) {
     const auto call = [&request](Channel& channel, io::Duration) { return channel.range(request, load_attempt); };
     HANSA_CO_TRY(RangeReply reply, co_await endpoints_.read<RangeReply>(call));
     if (request.revision == 0) {
       request.revision = reply.header.revision;
-      *origin = std::to_string(reply.header.cluster);
+      loaded = {.revision = reply.header.revision, .origin = std::to_string(reply.header.cluster)};
       cluster_ = reply.header.cluster;
     }
     if (!reply.values.empty()) request.key = reply.values.back().key + '\0';
@@ -231,7 +242,41 @@ io::Task<Result<Revision>> EtcdStore::load_pages(std::string* origin) {
     });
     auto work = [this, &reply] { return replica_->load(reply.values); };
     HANSA_CO_CHECK(co_await feed_thread_.run(std::move(work)));
-    if (!reply.more) co_return request.revision;
+    if (!reply.more) co_return loaded;
+  }
+}
+
+// What it shows is confirmed as any view is, by etcd's head at its revision (confirm_past).
+io::Task<Result<EtcdStore::Loaded>> EtcdStore::load_from_peer() {
+  HANSA_CO_TRY(auto stale, replica_->read());
+  HANSA_CO_TRY(const std::string path, co_await options_.peer_view(std::move(stale)));
+  auto work = [this, &path] {
+    auto loaded = load_copy(path);
+    for (const char* part : {"", "-wal", "-shm"}) {
+      static_cast<void>(disk_.remove(path + part).has_value());  // what stays is overwritten by the next copy
+    }
+    return loaded;
+  };
+  HANSA_CO_TRY(auto loaded, co_await feed_thread_.run(std::move(work)));
+  note([](StoreHealth& health) { ++health.copied_views; });
+  co_return loaded;
+}
+
+Result<EtcdStore::Loaded> EtcdStore::load_copy(const std::string& path) {
+  HANSA_TRY(const auto copy, sqlite::Replica::open(disk_, clock_, log_, {.path = path}, {}));
+  const auto mine = replica_->position();
+  const auto theirs = copy->position();
+  if (theirs.origin != mine.origin) return make_error(ErrorCode::corrupt, "the copy is of another store");
+  if (theirs.revision <= mine.revision) return make_error(ErrorCode::range, "the copy is no newer than this view");
+  HANSA_TRY(const auto view, copy->read());
+  HANSA_CHECK(replica_->begin_load());
+  std::string after;
+  while (true) {
+    HANSA_TRY(const auto page, view->range("", after, load_page));
+    if (page.empty()) return Loaded{.revision = theirs.revision, .origin = theirs.origin};
+    after = page.back().key;
+    HANSA_CHECK(replica_->load(page));
+    note([&page](StoreHealth& health) { health.loaded_keys += page.size(); });
   }
 }
 

@@ -80,6 +80,7 @@ ErrorCode code_of(const grpc::Status& status) {
       return says("not leader") ? ErrorCode::unavailable : ErrorCode::precondition;
     case grpc::StatusCode::UNKNOWN:  // Raft's own word when it has not taken it
       return says("raft proposal dropped") ? ErrorCode::unavailable : ErrorCode::ambiguous;
+    case grpc::StatusCode::DATA_LOSS: return ErrorCode::unavailable;  // the alarm CORRUPT: applied without effect
     case grpc::StatusCode::UNIMPLEMENTED: return ErrorCode::unsupported;
     default: return ErrorCode::ambiguous;
   }

@@ -15,9 +15,10 @@ Error view_loading() {
 
 }  // namespace
 
-EtcdStore::EtcdStore(io::Clock& clock, io::Random& random, Logger& log, io::Executor& executor, ChannelFactory channels,
-                     StoreOptions options, std::unique_ptr<sqlite::Replica> replica)
-    : clock_(clock),
+EtcdStore::EtcdStore(io::Disk& disk, io::Clock& clock, io::Random& random, Logger& log, io::Executor& executor,
+                     ChannelFactory channels, StoreOptions options, std::unique_ptr<sqlite::Replica> replica)
+    : disk_(disk),
+      clock_(clock),
       random_(random),
       log_(log),
       executor_(executor),
@@ -193,7 +194,7 @@ Result<std::unique_ptr<Store>> Store::open(io::Disk& disk, io::Clock& clock, io:
                                            io::Executor& executor, ChannelFactory channels, StoreOptions options,
                                            std::vector<sqlite::Projection*> projections) {
   HANSA_TRY(auto replica, sqlite::Replica::open(disk, clock, log, options.view, std::move(projections)));
-  auto store = std::make_unique<EtcdStore>(clock, random, log, executor, std::move(channels), std::move(options),
+  auto store = std::make_unique<EtcdStore>(disk, clock, random, log, executor, std::move(channels), std::move(options),
                                            std::move(replica));
   HANSA_CHECK(store->start());
   return std::unique_ptr<Store>(std::move(store));

@@ -49,6 +49,9 @@ struct StoreOptions {
   std::size_t max_waiting = 2000;
   // Members that pass barriers (pacing); called often, any thread.
   std::function<std::size_t()> members = [] { return std::size_t{1}; };
+  // A copy of another member's view for one that the store's history no longer reaches back to, which `stale` shows:
+  // the path of a file (Store::copy_view), removed by this store. Any error: etcd is read instead; so too without it.
+  std::function<io::Task<Result<std::string>>(std::unique_ptr<sqlite::ReadTransaction> stale)> peer_view = nullptr;
   std::size_t history = 10'000;  // change sets kept for follow()
 };
 
@@ -60,7 +63,9 @@ struct StoreHealth {
   Revision target = 0;        // newest revision known; catch-up is done when they meet
   bool loading = false;       // the view is being loaded anew
   std::uint64_t loaded_keys = 0;
-  std::string alarm;    // empty: none. "rewound": the store went back in time; "foreign": somebody else writes here
+  // Empty: none. "rewound": the store went back in time; "foreign": somebody else writes here; "corrupt": etcd says that
+  // its members' data differs.
+  std::string alarm;
   std::string version;  // of the server in use
   bool barrier_by_put = false;
   bool out_of_space = false;
@@ -69,6 +74,7 @@ struct StoreHealth {
   std::uint64_t commits = 0;
   std::uint64_t unknown = 0;
   std::uint64_t resyncs = 0;
+  std::uint64_t copied_views = 0;  // loads from another member's view
   std::uint64_t db_size = 0;
 };
 

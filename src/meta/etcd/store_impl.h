@@ -75,8 +75,8 @@ class FeedThread {
 
 class EtcdStore final : public Store {
  public:
-  EtcdStore(io::Clock& clock, io::Random& random, Logger& log, io::Executor& executor, ChannelFactory channels,
-            StoreOptions options, std::unique_ptr<sqlite::Replica> replica);
+  EtcdStore(io::Disk& disk, io::Clock& clock, io::Random& random, Logger& log, io::Executor& executor,
+            ChannelFactory channels, StoreOptions options, std::unique_ptr<sqlite::Replica> replica);
   ~EtcdStore() override;
   Result<void> start();
 
@@ -136,8 +136,14 @@ class EtcdStore final : public Store {
   io::Task<Result<void>> watch_events(Revision from);
   io::Task<Result<void>> apply(std::vector<ChangeSet> sets);
   io::Task<Result<void>> load();
+  struct Loaded {
+    Revision revision = 0;
+    std::string origin;
+  };
+  io::Task<Result<Loaded>> load_from_etcd();
+  io::Task<Result<Loaded>> load_from_peer();
+  Result<Loaded> load_copy(const std::string& path);
   Result<std::set<std::string>> discard();  // what the view had
-  io::Task<Result<Revision>> load_pages(std::string* origin);
   void interrupt();  // the watch under way; the executor's thread only
   void publish_position();
   Revision mod_in_view(const std::string& key);
@@ -145,6 +151,7 @@ class EtcdStore final : public Store {
   io::Task<Result<CommitOutcome>> send(TxnRequest request);
   void end_lease(LeaseId lease);
 
+  io::Disk& disk_;
   io::Clock& clock_;
   io::Random& random_;
   Logger& log_;
@@ -167,10 +174,13 @@ class EtcdStore final : public Store {
   std::atomic<std::size_t> waiting_ = 0;      // barriers under way
   std::optional<io::Completion<bool>> idle_;  // the barrier loop, when it has nothing to do
   std::atomic<bool> by_put_ = true;
+  bool told_version_ = false;
   std::atomic<std::uint64_t> cluster_ = 0;
 
   std::atomic<bool> must_load_ = false;
   std::atomic<bool> must_discard_ = false;
+  bool ask_peers_ = false;    // the next load is of a view that is only too old
+  bool asked_peers_ = false;  // since the feed last ran
   io::TaskContext* following_ = nullptr;  // of the watch under way; the executor's thread only
   std::shared_ptr<Channel> watch_channel_;
   HeadPosition fed_;                 // head of what was handed to the view
