@@ -36,6 +36,9 @@ class RealNode final : public Node {
   io::Task<Result<std::string>> cluster_status() override;
   meta::MetadataStore& metadata() override { return store(); }
   catalog::Catalog& catalogue() override { return *catalog_; }
+  void set_metadata_endpoints(std::vector<meta::etcd::ChannelSettings> endpoints) override {
+    if (shared_) shared_->set_endpoints(std::move(endpoints));
+  }
   io::Task<Result<std::string>> cluster_operation(std::string verb, std::string id) override;
 
  private:

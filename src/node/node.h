@@ -132,6 +132,8 @@ class Node {
   // The store and the catalogue, for what the server keeps beside the node (voters). Valid until stop().
   virtual meta::MetadataStore& metadata() = 0;
   virtual catalog::Catalog& catalogue() = 0;
+  // Where the metadata store of a cluster is now (etcd::Store::set_endpoints). A single node has none.
+  virtual void set_metadata_endpoints(std::vector<meta::etcd::ChannelSettings> endpoints) = 0;
   // "drain ID", "forget ID", "may-stop [ID]", "clear-alarm": a sentence for the operator.
   virtual io::Task<Result<std::string>> cluster_operation(std::string verb, std::string id) = 0;
   // One collection cycle now, in addition to the periodic ones.

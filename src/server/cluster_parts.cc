@@ -239,7 +239,11 @@ void ClusterParts::give(node::Ports& ports) {
 void ClusterParts::run(node::Node& node) {
   scope_ = std::make_unique<io::TaskScope>(e_.loops.executor(0));
   e_.loops.executor(0).post([this, &node] {
-    if (keeper_) keeper_->run(*scope_, node.metadata(), node.catalogue());
+    if (keeper_) {
+      keeper_->run(*scope_, node.metadata(), node.catalogue(), [&node](std::vector<meta::etcd::ChannelSettings> now) {
+        node.set_metadata_endpoints(std::move(now));
+      });
+    }
     scope_->spawn("care", care_loop());
   });
 }
@@ -339,6 +343,7 @@ Result<void> ClusterParts::care() {
                                                      half, e_.clock.wall()));
   HANSA_CHECK(pki::replace_file(e_.disk, paths.certificate, fresh, io::OpenMode::create));
   e_.log.info("this member's certificate was renewed", {});
+  if (keeper_) keeper_->renew_channels();
   HANSA_CHECK(peers_->reload_tls());
   return listener_->reload_tls();
 }

@@ -55,7 +55,7 @@ meta::etcd::ChannelSettings ManagedEtcd::settings_of(const std::string& url) con
   meta::etcd::ChannelSettings settings;
   settings.endpoint = url;
   settings.tls =
-      meta::etcd::ClientTls{.ca = options_.etcd.ca, .certificate = options_.etcd.certificate, .key = options_.etcd.key};
+      meta::etcd::ClientTls{.ca = options_.etcd.ca, .certificate = options_.etcd.certificate, .key = options_.etcd.key, .issue = issue_};
   return settings;
 }
 
@@ -74,8 +74,9 @@ std::vector<meta::etcd::ChannelSettings> ManagedEtcd::endpoints() const {
   return out;
 }
 
-void ManagedEtcd::run(io::TaskScope& scope, meta::MetadataStore& store, catalog::Catalog& catalog) {
+void ManagedEtcd::run(io::TaskScope& scope, meta::MetadataStore& store, catalog::Catalog& catalog, Tell tell) {
   catalog_ = &catalog;
+  tell_ = std::move(tell);
   task_ = std::make_unique<upkeep::TaskLeader>(store, catalog, "etcd");
   scope.spawn("seat", seat_loop());
   scope.spawn("voters", lead_loop());
@@ -217,27 +218,58 @@ io::Task<void> ManagedEtcd::lead_loop() {
 
 io::Task<Result<meta::etcd::MembersReply>> ManagedEtcd::members() {
   Error last = make_error(ErrorCode::unavailable, "no endpoint of etcd is known");
+  // Whoever answered last comes first: one that hangs costs a deadline at each look.
+  std::vector<std::shared_ptr<meta::etcd::MaintenanceChannel>> order;
+  if (answering_) order.push_back(answering_);
   for (const auto& settings : endpoints()) {
-    HANSA_CO_TRY(const auto channel, p_.maintenance(settings));
+    HANSA_CO_TRY(auto channel, maintenance(settings));
+    if (channel != answering_) order.push_back(std::move(channel));
+  }
+  for (const auto& channel : order) {
     auto reply = co_await channel->member_list(call_deadline);
+    if (reply) answering_ = channel;
     if (reply) co_return reply;
     last = std::move(reply).error();
     if (last.code == ErrorCode::cancelled) break;
   }
+  answering_.reset();
   co_return last;
+}
+
+Result<std::shared_ptr<meta::etcd::MaintenanceChannel>> ManagedEtcd::maintenance(
+    const meta::etcd::ChannelSettings& settings) {
+  const auto known = std::ranges::find(channels_, settings, [](const auto& one) { return one.first; });
+  if (known != channels_.end()) return known->second;
+  HANSA_TRY(auto channel, p_.maintenance(settings));
+  channels_.emplace_back(settings, channel);
+  return channel;
+}
+
+void ManagedEtcd::learn(const meta::etcd::MembersReply& reply) {
+  std::vector<std::string> urls;
+  for (const auto& member : reply.members) {
+    if (!member.learner && !member.client_urls.empty()) urls.push_back(member.client_urls.front());
+  }
+  if (urls.empty()) return;
+  {
+    const std::lock_guard guard(mutex_);
+    known_ = std::move(urls);
+  }
+  const auto now = endpoints();
+  std::erase_if(channels_, [&now](const auto& one) { return std::ranges::find(now, one.first) == now.end(); });
+  tell_(now);
 }
 
 io::Task<Result<void>> ManagedEtcd::look() {
   HANSA_CO_TRY(const auto reply, co_await members());
+  learn(reply);
   VoterPicture picture;
   picture.wanted = options_.voters;
-  std::vector<std::string> urls;
   for (const auto& member : reply.members) {
     Voter voter{.id = member.id, .name = member.name, .peer_url = {}, .learner = member.learner};
     if (!member.peer_urls.empty()) voter.peer_url = member.peer_urls.front();
     if (!member.client_urls.empty()) {
-      if (!member.learner) urls.push_back(member.client_urls.front());
-      HANSA_CO_TRY(const auto channel, p_.maintenance(settings_of(member.client_urls.front())));
+      HANSA_CO_TRY(const auto channel, maintenance(settings_of(member.client_urls.front())));
       auto status = co_await channel->status(call_deadline);
       // Only its own word counts: another may have taken its place.
       if (status && status->header.member == member.id) {
@@ -267,7 +299,6 @@ io::Task<Result<void>> ManagedEtcd::look() {
   const std::lock_guard guard(mutex_);
   picture_ = std::move(picture);
   looked_ = true;
-  if (!urls.empty()) known_ = std::move(urls);
   co_return Result<void>{};
 }
 
@@ -277,7 +308,8 @@ io::Task<Result<void>> ManagedEtcd::carry_out(VoterStep step) {
     const std::lock_guard guard(mutex_);
     picture = picture_;
   }
-  HANSA_CO_TRY(const auto channel, p_.maintenance(endpoints().front()));
+  const auto channel = answering_;
+  if (!channel) co_return make_error(ErrorCode::unavailable, "no voter answers");
   if (step.kind == VoterStep::Kind::remove) {
     p_.log.warn("a voter is removed", {{"member", member_text(step.member)}});
     co_return co_await channel->member_remove(step.member, change_deadline);

@@ -7,6 +7,8 @@
 // Thread rule: the node's executor. What is given outlives it.
 #pragma once
 
+#include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -59,10 +61,14 @@ class ManagedEtcd {
   // Client URLs, as last learned.
   std::vector<std::string> known() const;
 
-  // Once the node takes part.
-  void run(io::TaskScope& scope, meta::MetadataStore& store, catalog::Catalog& catalog);
+  // Once the node takes part. `tell` hears at each look where etcd is: voters come and go, and a store that knew only
+  // those of its start would end with the last of them.
+  using Tell = std::function<void(std::vector<meta::etcd::ChannelSettings>)>;
+  void run(io::TaskScope& scope, meta::MetadataStore& store, catalog::Catalog& catalog, Tell tell);
   // The node stops: its store and catalogue are not used any more. The loops have ended.
   void forget() { task_.reset(); }
+  // This machine's certificate was renewed: channels are opened anew. Any thread.
+  void renew_channels() { ++issue_; }
   // Of the last look, as JSON for cluster status; empty before the first.
   std::string status_json() const;
   bool may_stop(const std::string& node) const;
@@ -81,8 +87,10 @@ class ManagedEtcd {
   io::Task<Result<void>> put_seat(std::string node, SeatRecord record, catalog::Revision mod);
   io::Task<void> lead_loop();
   io::Task<Result<void>> look();
+  void learn(const meta::etcd::MembersReply& reply);
   io::Task<Result<void>> carry_out(VoterStep step);
   io::Task<Result<meta::etcd::MembersReply>> members();
+  Result<std::shared_ptr<meta::etcd::MaintenanceChannel>> maintenance(const meta::etcd::ChannelSettings& settings);
   io::Task<void> snapshot_loop();
   io::Task<Result<void>> snapshot_once();
 
@@ -91,6 +99,11 @@ class ManagedEtcd {
   EtcdProcess process_;
   catalog::Catalog* catalog_ = nullptr;
   std::unique_ptr<upkeep::TaskLeader> task_;
+  Tell tell_;
+  // To voters as last seen, kept: a connection to each for every look would cost a handshake.
+  std::vector<std::pair<meta::etcd::ChannelSettings, std::shared_ptr<meta::etcd::MaintenanceChannel>>> channels_;
+  std::shared_ptr<meta::etcd::MaintenanceChannel> answering_;  // it gave the list of members
+  std::atomic<std::uint64_t> issue_ = 0;
   std::map<std::string, io::MonotonicTime> dead_since_;
   std::string failed_last_;  // why the last change did not work
   mutable std::mutex mutex_;

@@ -160,12 +160,15 @@ struct ClientTls {
   std::string ca;           // PEM file; empty: the system's authorities
   std::string certificate;  // PEM files of the client; empty: none
   std::string key;
+  std::uint64_t issue = 0;  // counts renewals of the files: a channel reads them once
+  bool operator==(const ClientTls&) const = default;
 };
 struct ChannelSettings {
   std::string endpoint;  // "host:port" or "http(s)://host:port"; https or `tls` given: TLS
   std::optional<ClientTls> tls;
   std::string user;  // empty: no authentication; else a token is fetched, and renewed when it has run out
   std::string password;
+  bool operator==(const ChannelSettings&) const = default;
 };
 // Opens no connection yet; each call gives a channel of its own (a watch deserves one, see the design review, T3).
 using ChannelFactory = std::function<Result<std::shared_ptr<Channel>>(const ChannelSettings&)>;

@@ -1,18 +1,29 @@
 #include "meta/etcd/endpoints.h"
 
+#include <algorithm>
+
 namespace hansa::meta::etcd {
 
 Result<void> Endpoints::set(const std::vector<ChannelSettings>& settings) {
   if (settings.empty()) return make_error(ErrorCode::invalid, Subject::config, "etcd needs at least one endpoint");
-  std::vector<std::shared_ptr<Channel>> open;
-  for (const auto& one : settings) {
-    HANSA_TRY(auto channel, channels_(one));
-    open.push_back(std::move(channel));
-  }
   const std::lock_guard guard(mutex_);
+  if (settings == settings_) return {};
+  std::vector<std::shared_ptr<Channel>> open;
+  std::size_t current = 0;
+  for (const auto& one : settings) {
+    const auto known = std::ranges::find(settings_, one);
+    if (known == settings_.end()) {
+      HANSA_TRY(auto channel, channels_(one));
+      open.push_back(std::move(channel));
+      continue;
+    }
+    const auto at = static_cast<std::size_t>(known - settings_.begin());
+    if (at == current_) current = open.size();
+    open.push_back(open_.at(at));
+  }
   settings_ = settings;
   open_ = std::move(open);
-  current_ = 0;
+  current_ = current;
   return {};
 }
 
@@ -24,6 +35,17 @@ std::size_t Endpoints::size() const {
 std::shared_ptr<Channel> Endpoints::current() const {
   const std::lock_guard guard(mutex_);
   return open_.at(current_);
+}
+
+std::vector<std::shared_ptr<Channel>> Endpoints::all() const {
+  const std::lock_guard guard(mutex_);
+  return open_;
+}
+
+void Endpoints::use(const std::shared_ptr<Channel>& channel) {
+  const std::lock_guard guard(mutex_);
+  const auto known = std::ranges::find(open_, channel);
+  if (known != open_.end()) current_ = static_cast<std::size_t>(known - open_.begin());
 }
 
 Result<std::shared_ptr<Channel>> Endpoints::separate() const {

@@ -18,10 +18,14 @@ class Endpoints {
  public:
   explicit Endpoints(ChannelFactory channels) : channels_(std::move(channels)) {}
 
+  // Channels to endpoints that were known already are kept, the one in use stays in use if it is still there.
   // invalid(config): one of them cannot be used; the old ones stay.
   Result<void> set(const std::vector<ChannelSettings>& settings);
   std::size_t size() const;
   std::shared_ptr<Channel> current() const;
+  std::vector<std::shared_ptr<Channel>> all() const;
+  // This one from now on, if it is still known.
+  void use(const std::shared_ptr<Channel>& channel);
   // A channel of its own to the endpoint in use, for a watch (T3).
   Result<std::shared_ptr<Channel>> separate() const;
   // `failed` does not serve: another is in use from now on, unless that happened already.

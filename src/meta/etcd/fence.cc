@@ -1,4 +1,4 @@
-// Barriers, shared and paced, and the probe that watches whether etcd answers.
+// Barriers, shared and paced.
 #include <algorithm>
 
 #include "meta/etcd/store_impl.h"
@@ -8,8 +8,6 @@ namespace {
 
 constexpr io::Duration gap_per_member = std::chrono::microseconds(200);  // between barriers (T3)
 constexpr io::Duration gap_per_member_by_put = std::chrono::milliseconds(2);
-constexpr io::Duration healthy_probe_interval = std::chrono::seconds(5);
-constexpr io::Duration probe_attempt = std::chrono::milliseconds(500);
 constexpr std::size_t operation_id_bytes = 12;
 constexpr int waits_for_view = 3;  // parts of a barrier's deadline
 
@@ -20,20 +18,6 @@ Error out_of_reach(const Error& cause) {
 
 Error view_waits() {
   return make_error(ErrorCode::unavailable, "this node's view of the metadata is not up to date; try again soon");
-}
-
-// etcd found that its members' data differs, and refuses all else from then on.
-bool says_corrupt(const StatusReply& status) {
-  return std::ranges::any_of(status.errors, [](const auto& text) { return text.find("CORRUPT") != std::string::npos; });
-}
-
-constexpr std::string_view corrupt_store =
-    "etcd says that its members' data differs (alarm CORRUPT) and refuses reads and writes; replace the member that is "
-    "wrong, or restore: see docs/operations/cluster.md";
-
-bool is_refusal(const Error& error) {
-  return error.code == ErrorCode::unsupported || error.code == ErrorCode::unauthenticated ||
-         error.code == ErrorCode::denied;
 }
 
 }  // namespace
@@ -220,118 +204,6 @@ void EtcdStore::give_up_view() {
   must_discard_ = true;
   must_load_ = true;
   interrupt();
-}
-
-// ---- reachability -----------------------------------------------------------------------------------------------
-
-void EtcdStore::set_reachable(bool reachable) {
-  std::vector<io::Completion<Result<bool>>> waiting;
-  bool changed = false;
-  {
-    const std::lock_guard guard(health_mutex_);
-    changed = health_.reachable != reachable;
-    health_.reachable = reachable;
-    if (reachable) waiting.swap(wait_reachable_);
-    if (reachable) refusal_.reset();
-    if (!reachable && probe_rests_) waiting.push_back(*std::exchange(probe_rests_, std::nullopt));
-  }
-  for (const auto& one : waiting) one.complete(true);
-  if (changed && reachable) log_.info("the metadata store answers");
-  if (changed && !reachable) log_.warn("the metadata store does not answer");
-}
-
-io::Task<Result<void>> EtcdStore::admit() {
-  if (closed_) co_return make_error(ErrorCode::unavailable, "this node is stopping");
-  {
-    const std::lock_guard guard(health_mutex_);
-    if (refusal_) co_return *refusal_;
-    if (health_.reachable) co_return Result<void>{};
-  }
-  auto wait = io::wait_for<Result<bool>>([this](io::Completion<Result<bool>> done) -> io::Work {
-    const std::lock_guard guard(health_mutex_);
-    if (health_.reachable) {
-      done.complete(true);
-      return nullptr;
-    }
-    std::erase_if(wait_reachable_, [](const auto& one) { return one.is_done(); });
-    wait_reachable_.push_back(done);
-    return [done] { done.complete(make_error(ErrorCode::cancelled, "the wait for the metadata was cancelled")); };
-  });
-  auto waiting = [](auto waited) -> io::Task<Result<bool>> { co_return co_await waited; };
-  auto reached = co_await io::with_deadline(options_.fast_fail, waiting(std::move(wait)));
-  if (reached) co_return Result<void>{};
-  if (reached.error().code == ErrorCode::cancelled) co_return std::move(reached).error();
-  co_return make_error(ErrorCode::unavailable, "the metadata store cannot be reached now; try again later");
-}
-
-io::Task<void> EtcdStore::probe_loop() {
-  while (true) {
-    auto probed = co_await probe();
-    if (!probed && probed.error().code == ErrorCode::cancelled) co_return;
-    set_reachable(probed.has_value());
-    if (!probed && is_refusal(probed.error())) {
-      const std::lock_guard guard(health_mutex_);
-      refusal_ = probed.error();
-    }
-    if (!probed) log_.debug("the metadata store does not answer", {{"error", probed.error().message}});
-    auto rested = co_await rest(probed.has_value());
-    if (!rested) co_return;
-  }
-}
-
-// Long while all is well; a barrier or commit that fails ends that.
-io::Task<Result<void>> EtcdStore::rest(bool well) {
-  if (well) {
-    auto wait = io::wait_for<Result<bool>>([this](io::Completion<Result<bool>> done) -> io::Work {
-      const std::lock_guard guard(health_mutex_);
-      if (!health_.reachable) done.complete(true);
-      probe_rests_ = done;
-      return [done] { done.complete(make_error(ErrorCode::cancelled, "the probe's rest was cancelled")); };
-    });
-    auto waiting = [](auto waited) -> io::Task<Result<bool>> { co_return co_await waited; };
-    auto woken = co_await io::with_deadline(healthy_probe_interval, waiting(std::move(wait)));
-    if (!woken && woken.error().code == ErrorCode::timeout) co_return Result<void>{};
-    if (!woken) co_return std::move(woken).error();
-  }
-  co_return co_await io::sleep_for(options_.probe_interval);
-}
-
-// Every endpoint in turn until one answers a linearizable read.
-io::Task<Result<void>> EtcdStore::probe() {
-  Error last = make_error(ErrorCode::unavailable, "no endpoint of etcd is known");
-  for (std::size_t i = 0; i < endpoints_.size(); ++i) {
-    const auto channel = endpoints_.current();
-    auto status = co_await channel->status(probe_attempt);
-    if (status) {
-      note([this, &status](StoreHealth& health) {
-        health.version = status->version;
-        health.db_size = status->db_size;
-        const auto limit = static_cast<double>(options_.quota_bytes) * options_.quota_limit;
-        health.out_of_space = static_cast<double>(status->db_size) >= limit;
-      });
-      const ServerVersion version = parse_version(status->version);
-      if (version < oldest_version) {
-        co_return make_error(ErrorCode::unsupported,
-                             "etcd " + status->version + " is too old; Hansa needs 3.4 or newer");
-      }
-      by_put_ = !reads_are_linearizable(version);
-      if (by_put_ && !std::exchange(told_version_, true)) {
-        log_.warn("linearizable reads of this etcd can be stale, so each barrier costs it a write; use 3.4.42, 3.5.28, "
-                  "3.6.9 or newer",
-                  {{"version", status->version}});
-      }
-      if (says_corrupt(*status)) raise("corrupt", corrupt_store);
-      note([this](StoreHealth& health) { health.barrier_by_put = by_put_; });
-      auto read = co_await channel->range({.key = key(head_key), .end = {}}, probe_attempt);
-      if (read) co_return Result<void>{};
-      last = std::move(read).error();
-    } else {
-      last = std::move(status).error();
-    }
-    if (!Endpoints::another_may_help(last)) co_return last;
-    endpoints_.move_on(channel);
-  }
-  co_return last;
 }
 
 }  // namespace hansa::meta::etcd

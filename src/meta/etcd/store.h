@@ -106,6 +106,7 @@ class Store : public MetadataStore {
   // Loads the view anew from etcd (divergence found).
   virtual void resync(std::string_view why) = 0;
   virtual void clear_alarm() = 0;
+  // Where etcd is now; the same ones again cost nothing. None: the old ones stay.
   virtual void set_endpoints(std::vector<ChannelSettings> endpoints) = 0;
   // Ends following; later calls are unavailable. Await before destruction.
   virtual io::Task<void> close() = 0;

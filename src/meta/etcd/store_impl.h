@@ -1,5 +1,5 @@
-// The implementation of etcd::Store; private to this room. store.cc: commits and what callers see; fence.cc: barriers
-// and the probe; follower.cc: the feed and loading anew; lease.cc: leases.
+// The implementation of etcd::Store; private to this room. store.cc: commits and what callers see; fence.cc: barriers;
+// probe.cc: whether etcd answers; follower.cc: the feed and loading anew; lease.cc: leases.
 #pragma once
 
 #include <atomic>
@@ -116,6 +116,18 @@ class EtcdStore final : public Store {
   // Ok while etcd answers; else waits for the probe, at most fast_fail.
   io::Task<Result<void>> admit();
 
+  // probe.cc
+  struct ProbeAll {
+    std::shared_ptr<Channel> found;
+    std::optional<Error> last;
+  };
+  io::Task<void> probe_loop();
+  io::Task<Result<void>> probe();
+  io::Task<void> probe_into(std::shared_ptr<Channel> channel, ProbeAll* all, io::TaskScope* scope);
+  io::Task<Result<void>> probe_at(std::shared_ptr<Channel> channel);
+  void learn(const StatusReply& status, bool by_put);
+  io::Task<Result<void>> rest(bool well);  // between two probes
+
   // fence.cc
   io::Task<void> barrier_loop();
   io::Task<void> barrier_round(std::vector<Waiter> waiters);
@@ -123,9 +135,6 @@ class EtcdStore final : public Store {
   io::Task<bool> wait_for_waiters();
   io::Task<Result<HeadRead>> read_head();
   io::Task<Result<HeadRead>> put_head();
-  io::Task<void> probe_loop();
-  io::Task<Result<void>> probe();
-  io::Task<Result<void>> rest(bool well);  // between two probes
   void look_back(const ViewGauge::State& before, const HeadRead& head);
   void give_up_view();  // the store went back in time
 
