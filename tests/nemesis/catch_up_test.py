@@ -36,6 +36,7 @@ class CatchUp(ct.TestCase):
         self.assertFalse(stale)
         self.assertIsNotNone(digest)
         self.equal(cluster, 3, began)
+        self.assertIn("took a copy of a member's view", cluster.nodes[2].log.read_text())
         # A fresh view: nothing to begin with.
         cluster.terminate(2)
         for file in cluster.nodes[1].data.glob('view.db*'):

@@ -12,7 +12,7 @@
 
 namespace hansa::meta::etcd {
 
-inline constexpr io::Duration attempt_deadline = std::chrono::milliseconds(1200);  // of one endpoint
+inline constexpr io::Duration attempt_deadline = std::chrono::milliseconds(800);  // of one endpoint
 
 class Endpoints {
  public:
