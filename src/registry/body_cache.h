@@ -1,4 +1,4 @@
-// Manifest bodies by digest, the ones used last, within a number of bytes. Content-addressed, so nothing ever goes
+// Manifest bodies by digest, the ones used last, within a number of bytes of memory. Content-addressed, so nothing ever goes
 // stale: whether a manifest exists is asked of the catalogue each time. Thread-safe.
 #pragma once
 
@@ -19,6 +19,7 @@ class BodyCache {
   void insert(const oci::Digest& digest, std::shared_ptr<const std::string> body);
 
  private:
+  static std::size_t weight_of(const std::string& body);  // what it takes in memory
   struct Entry {
     oci::Digest digest;
     std::shared_ptr<const std::string> body;

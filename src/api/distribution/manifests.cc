@@ -29,10 +29,12 @@ http::Response manifest_response(const registry::ManifestHead& head) {
 io::Task<Result<std::string>> read_manifest(http::Request& request) {
   constexpr std::size_t step = 64 * KiB;
   std::string body;
-  const std::size_t expected = static_cast<std::size_t>(request.content_length.value_or(step));
+  const auto expected = static_cast<std::size_t>(std::min<std::uint64_t>(
+      request.content_length.value_or(step), oci::max_manifest_size));
+  body.resize(expected + 1);  // one more, to see the end
   std::size_t size = 0;
   while (true) {
-    if (body.size() < size + 1) body.resize(std::max(size + step, std::min(expected, oci::max_manifest_size) + 1));
+    if (body.size() < size + 1) body.resize(size + step);
     const Bytes room = std::as_writable_bytes(std::span(body)).subspan(size);
     HANSA_CO_TRY(const std::size_t count, co_await request.body->read(room));
     size += count;
@@ -43,6 +45,7 @@ io::Task<Result<std::string>> read_manifest(http::Request& request) {
     if (count == 0) break;
   }
   body.resize(size);
+  body.shrink_to_fit();  // it stays in a cache
   co_return body;
 }
 
