@@ -74,6 +74,18 @@ TEST_F(SimClusterTest, AMemberThatIsCutOffFromEtcdTakesNoPushesUntilTheWireIsMen
   EXPECT_EQ(push(2, "content"), "pushed");
 }
 
+// The lease was had again, the sign of life that it was for was not.
+TEST_F(SimClusterTest, ASignOfLifeThatWentWrongIsGivenAgain) {
+  start_all();
+  cluster.cut_from_etcd(2);
+  world.run_for(5s);
+  cluster.etcd().set_warts({.unknown_lost = 1000});
+  cluster.heal();
+  world.run_for(20s);
+  cluster.etcd().set_warts({});
+  EXPECT_TRUE(cluster.wait_until_joined(20s));
+}
+
 TEST_F(SimClusterTest, AMemberCannotStartWithoutEtcdAndDoesOnceItIsThere) {
   cluster.etcd().set_available(false);
   cluster.start(0);
