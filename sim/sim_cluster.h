@@ -87,7 +87,7 @@ class SimCluster {
   io::Task<std::optional<T>> ask(std::size_t i, std::function<io::Task<T>(registry::Registry&)> use) {
     auto wait = io::wait_for<std::optional<T>>([&](io::Completion<std::optional<T>> done) -> io::Work {
       const auto life = machines_[i].life;
-      if (!life || !life->node) {
+      if (!life || life->ended || !life->node) {
         done.complete(std::nullopt);
       } else {
         life->requests.spawn("client", serve<T>(life, std::move(use), done));

@@ -3,14 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
+#include "sim/image.h"
+
 namespace hansa::sim {
 namespace {
 
 using namespace std::chrono_literals;
-
-oci::Digest sha256(const std::string& content) {
-  return oci::Digest::compute(oci::Algorithm::sha256, as_bytes(content));
-}
 
 class SimClusterTest : public ::testing::Test {
  protected:
@@ -35,6 +35,11 @@ class SimClusterTest : public ::testing::Test {
         i, [=, this](registry::Registry& registry) { return registry.get_blob(alice(), app, sha256(content)); });
     if (!got) return "cut off";
     return *got ? "pulled" : std::string(to_string(got->error().code));
+  }
+  std::set<std::string> alarms() {
+    std::set<std::string> all;
+    for (std::size_t i = 0; i < cluster.size(); ++i) all.insert(cluster.node(i)->status().metadata->alarm);
+    return all;
   }
   static auth::Access alice() { return {auth::Identity{.user = "alice", .groups = {}}, auth::allow_everything()}; }
 
@@ -94,6 +99,35 @@ TEST_F(SimClusterTest, AMemberCannotStartWithoutEtcdAndDoesOnceItIsThere) {
   cluster.start(0);
   cluster.heal();
   EXPECT_TRUE(world.run_until([this] { return cluster.ready(0); }, 1min)) << cluster.start_error(0);
+}
+
+// What a restore takes away was acknowledged: every member says so by its alarm, and shows what etcd has now.
+TEST_F(SimClusterTest, AfterARestoreOfEtcdEveryMemberRaisesTheAlarmAndShowsTheOlderState) {
+  start_all();
+  EXPECT_EQ(push(0, "kept"), "pushed");
+  const auto backup = cluster.etcd().save();
+  EXPECT_EQ(push(1, "lost"), "pushed");
+  world.run_for(1s);  // every view has it
+  cluster.etcd().restore(backup);
+  world.run_for(10s);
+  EXPECT_EQ(alarms(), std::set<std::string>{"rewound"});
+  for (std::size_t i = 0; i < cluster.size(); ++i) {
+    EXPECT_EQ(pull(i, "kept"), "pulled");
+    EXPECT_EQ(pull(i, "lost"), "not_found");
+  }
+  EXPECT_EQ(push(2, "lost"), "pushed");
+  EXPECT_EQ(pull(0, "lost"), "pulled");
+}
+
+TEST_F(SimClusterTest, AForgetfulVoterIsFoundOutByEveryMember) {
+  start_all();
+  EXPECT_EQ(push(0, "kept"), "pushed");
+  world.run_for(5s);
+  EXPECT_EQ(push(1, "lost"), "pushed");
+  cluster.etcd().lose_last(1);
+  world.run_for(10s);
+  EXPECT_EQ(alarms(), std::set<std::string>{"rewound"});
+  for (std::size_t i = 0; i < cluster.size(); ++i) EXPECT_EQ(pull(i, "lost"), "not_found");
 }
 
 }  // namespace

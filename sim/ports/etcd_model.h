@@ -53,7 +53,9 @@ struct EtcdWarts {
   unsigned stale = 0;
   std::uint64_t most_stale = 20;  // revisions
   // Of each reply of a watch.
-  unsigned lost_event = 0;      // one event in it that is no head, or all of one revision, is missing on this stream
+  unsigned lost_event = 0;      // one event in it is missing on this stream, of a revision with a head, and no head
+  unsigned lost_revision = 0;   // all events of one revision with a head are
+  unsigned lost_end = 0;        // all events of a revision without one are: of a lease's end
   unsigned repeated = 0;        // it begins with events that were sent before
   unsigned early_progress = 0;  // an empty reply, ahead of it, whose revision is that of events yet to be sent
   unsigned fragments = 0;       // it comes in parts
@@ -164,6 +166,7 @@ class EtcdModel {
   void deliver(const std::shared_ptr<Stream>& stream);
   void prepare(Stream& stream);
   void lose_some(std::vector<meta::etcd::Event>& events);
+  void lose_one(std::vector<meta::etcd::Event>& events, bool with_head, bool whole);
   void split(Stream& stream, meta::etcd::WatchReply reply);
   void break_stream(Stream& stream);
   void check_ways();

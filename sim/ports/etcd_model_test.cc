@@ -219,18 +219,39 @@ TEST_F(EtcdModelTest, AWatchTellsEveryEventOnceInOrder) {
   EXPECT_EQ(heard(*one), "silence");
 }
 
-TEST_F(EtcdModelTest, AWatchLosesEvents) {
+TEST_F(EtcdModelTest, AWatchLosesEventsOfRevisionsWithAHead) {
   const auto one = watch(2);
+  auto request = putting("a", "1");
+  request.success.push_back(putting("head", "{}").success.front());
+  const auto commit = [&] { ASSERT_TRUE(run(channel_->txn(request, 1s))); };
   etcd_.set_warts({.lost_event = always});
-  must_put("a", "1");
+  commit();
+  EXPECT_EQ(heard(*one), "head@2");
+  etcd_.set_warts({.lost_revision = always});
+  commit();
+  EXPECT_EQ(heard(*one), "silence");
+  must_put("b", "1");
+  EXPECT_EQ(heard(*one), "b@4") << "what was lost is not told later";
+  etcd_.set_warts({});
+  EXPECT_EQ(heard(*watch(3)), "a@3 head@3 b@4") << "a new stream tells all";
+}
+
+TEST_F(EtcdModelTest, AWatchLosesTheEndOfALease) {
+  must_put("a", "mine", run(channel_->lease_grant(2s, 1s)).value());
+  const auto one = watch(3);
+  etcd_.set_warts({.lost_end = always});
+  world_.run_for(3s);
   EXPECT_EQ(heard(*one), "silence");
   etcd_.set_warts({});
-  must_put("b", "1");
-  EXPECT_EQ(heard(*one), "b@3") << "what was lost is not told later";
-  etcd_.lose(etcd_.state().revision + 1);
-  must_put("c", "1");
+  EXPECT_EQ(heard(*watch(3)), "a-3");
+}
+
+TEST_F(EtcdModelTest, ARevisionThatIsNamedIsNotToldByTheFirstStreamThatReachesIt) {
+  const auto one = watch(2);
+  etcd_.lose(2);
+  must_put("a", "1");
   EXPECT_EQ(heard(*one), "silence");
-  EXPECT_EQ(heard(*watch(2)), "a@2 b@3 c@4") << "a new stream tells all";
+  EXPECT_EQ(heard(*watch(2)), "a@2");
 }
 
 TEST_F(EtcdModelTest, AWatchRepeatsWhatItTold) {

@@ -166,14 +166,26 @@ void EtcdModel::prepare(Stream& stream) {
 void EtcdModel::lose_some(std::vector<Event>& events) {
   std::erase_if(events, [this](const Event& event) { return lost_.contains(event.now.mod); });
   std::erase_if(lost_, [this](Revision at) { return at <= state_.revision; });
-  if (events.empty() || !draw(warts_.lost_event)) return;
-  const auto at = events.begin() + static_cast<std::ptrdiff_t>(random_.below(events.size()));
-  if (random_.one_in(2) && !is_head(at->now.key)) {
-    events.erase(at);
-    return;
+  if (draw(warts_.lost_event)) lose_one(events, true, false);
+  if (draw(warts_.lost_revision)) lose_one(events, true, true);
+  if (draw(warts_.lost_end)) lose_one(events, false, true);
+}
+
+// One of the events, or all of its revision.
+void EtcdModel::lose_one(std::vector<Event>& events, bool with_head, bool whole) {
+  std::set<Revision> heads;
+  for (const auto& event : events) {
+    if (is_head(event.now.key)) heads.insert(event.now.mod);
   }
-  const Revision revision = at->now.mod;
-  std::erase_if(events, [revision](const Event& event) { return event.now.mod == revision; });
+  std::vector<Event> chosen;
+  std::ranges::copy_if(events, std::back_inserter(chosen), [&](const Event& event) {
+    return heads.contains(event.now.mod) == with_head && (whole || !is_head(event.now.key));
+  });
+  if (chosen.empty()) return;
+  const Event lost = chosen[random_.below(chosen.size())];
+  std::erase_if(events, [&](const Event& event) {
+    return event.now.mod == lost.now.mod && (whole || event.now.key == lost.now.key);
+  });
 }
 
 void EtcdModel::split(Stream& stream, WatchReply reply) {

@@ -348,6 +348,7 @@ sim::EtcdWarts draw_warts(sim::SimRandom& draw) {
           .unknown_lost = chance(60),
           .stale = chance(300),
           .lost_event = chance(60),
+          .lost_revision = chance(60),
           .repeated = chance(200),
           .early_progress = chance(200),
           .fragments = chance(300),
