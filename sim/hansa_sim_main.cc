@@ -1,16 +1,19 @@
-// hansa_sim: runs the push-pull workload on one node over many seeds. A failing seed prints the command that repeats
-// it.
+// hansa_sim: runs clients that push and pull over many seeds, on one node or on a cluster (--cluster). A failing seed
+// prints the command that repeats it.
 #include <charconv>
 #include <cstdio>
 #include <cstring>
 #include <string>
 
+#include "sim/cluster_push_pull.h"
 #include "sim/push_pull.h"
 
 namespace {
 
+using hansa::sim::ClusterPushPull;
 using hansa::sim::PushPull;
 using hansa::sim::PushPullOptions;
+using hansa::sim::SimCluster;
 using hansa::sim::SimNode;
 using hansa::sim::World;
 
@@ -24,6 +27,39 @@ struct Outcome {
   hansa::io::Duration time{};
   std::vector<std::string> violations;
 };
+
+struct Options {
+  std::uint64_t seeds = 100;
+  std::uint64_t from = 1;
+  bool cluster = false;
+  bool trace = false;
+};
+
+// Three members, at times one to five.
+Outcome run_cluster_seed(std::uint64_t seed, bool loud) {
+  constexpr hansa::io::Duration grace = std::chrono::seconds(40);
+  World world({.seed = seed, .order = hansa::sim::Order::between_executors});
+  auto draw = world.random("cluster");
+  hansa::sim::SimClusterOptions options;
+  options.nodes = draw.one_in(3) ? draw.between(1, 5) : 3;
+  options.loud = loud;
+  options.node.gc_delay = grace;
+  options.node.gc_interval = std::chrono::seconds(5);
+  Outcome outcome;
+  {
+    SimCluster cluster(world, options);
+    if (draw.one_in(4)) cluster.etcd().version = "3.4.23";
+    ClusterPushPull workload(world, cluster, grace);
+    workload.run_all();
+    outcome.acknowledged = workload.acknowledged();
+    outcome.crashes = workload.crashes();
+    outcome.violations = workload.violations();
+  }
+  outcome.trace = world.trace();
+  outcome.events = world.events();
+  outcome.time = world.now();
+  return outcome;
+}
 
 Outcome run_seed(std::uint64_t seed, bool loud) {
   World world({.seed = seed, .order = hansa::sim::Order::between_executors});
@@ -50,12 +86,17 @@ Outcome run_seed(std::uint64_t seed, bool loud) {
   return outcome;
 }
 
-bool report(std::uint64_t seed, const Outcome& outcome) {
+Outcome run(const Options& options, std::uint64_t seed, bool loud) {
+  return options.cluster ? run_cluster_seed(seed, loud) : run_seed(seed, loud);
+}
+
+bool report(const Options& options, std::uint64_t seed, const Outcome& outcome) {
   for (const auto& text : outcome.violations) {
     std::printf("seed %llu: %s\n", static_cast<unsigned long long>(seed), text.c_str());
   }
   if (outcome.violations.empty()) return true;
-  std::printf("  repeat with: ./dev sim --seeds 1 --from %llu --trace\n", static_cast<unsigned long long>(seed));
+  std::printf("  repeat with: ./dev sim %s--seeds 1 --from %llu --trace\n", options.cluster ? "--cluster " : "",
+              static_cast<unsigned long long>(seed));
   return false;
 }
 
@@ -66,16 +107,17 @@ bool read_number(const char* text, std::uint64_t& out) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::uint64_t seeds = 100;
-  std::uint64_t from = 1;
-  bool trace = false;
+  Options options;
   for (int i = 1; i < argc; ++i) {
     const std::string option = argv[i];
     const bool takes_number = option == "--seeds" || option == "--from";
+    auto& number = option == "--seeds" ? options.seeds : options.from;
     if (option == "--trace") {
-      trace = true;
-    } else if (!takes_number || i + 1 == argc || !read_number(argv[++i], option == "--seeds" ? seeds : from)) {
-      std::fprintf(stderr, "usage: hansa_sim [--seeds N] [--from S] [--trace]\n");
+      options.trace = true;
+    } else if (option == "--cluster") {
+      options.cluster = true;
+    } else if (!takes_number || i + 1 == argc || !read_number(argv[++i], number)) {
+      std::fprintf(stderr, "usage: hansa_sim [--cluster] [--seeds N] [--from S] [--trace]\n");
       return 2;
     }
   }
@@ -83,13 +125,13 @@ int main(int argc, char** argv) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   std::uint64_t failed = 0;
   Outcome total;
-  for (std::uint64_t seed = from; seed < from + seeds; ++seed) {
-    Outcome outcome = run_seed(seed, trace);
-    if (seed % repeat_every == 0 && run_seed(seed, false).trace != outcome.trace) {
+  for (std::uint64_t seed = options.from; seed < options.from + options.seeds; ++seed) {
+    Outcome outcome = run(options, seed, options.trace);
+    if (seed % repeat_every == 0 && run(options, seed, false).trace != outcome.trace) {
       outcome.violations.emplace_back("the same seed gave another trace");
     }
-    if (!report(seed, outcome)) ++failed;
-    if (trace)
+    if (!report(options, seed, outcome)) ++failed;
+    if (options.trace)
       std::printf("seed %llu: trace %016llx\n", static_cast<unsigned long long>(seed),
                   static_cast<unsigned long long>(outcome.trace));
     total.events += outcome.events;
@@ -100,7 +142,7 @@ int main(int argc, char** argv) {
   const auto minutes = std::chrono::duration_cast<std::chrono::minutes>(total.time).count();
   std::printf(
       "%llu seeds from %llu: %llu failed; %lld virtual minutes, %llu events, %llu acknowledged pushes, %llu crashes\n",
-      static_cast<unsigned long long>(seeds), static_cast<unsigned long long>(from),
+      static_cast<unsigned long long>(options.seeds), static_cast<unsigned long long>(options.from),
       static_cast<unsigned long long>(failed), static_cast<long long>(minutes),
       static_cast<unsigned long long>(total.events), static_cast<unsigned long long>(total.acknowledged),
       static_cast<unsigned long long>(total.crashes));

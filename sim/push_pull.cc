@@ -8,17 +8,7 @@ namespace hansa::sim {
 namespace {
 
 constexpr io::Duration settle = std::chrono::seconds(60);  // many grace times and cycles
-constexpr std::size_t max_blob = 3000;                     // bytes
 constexpr std::uint64_t slowest_client_ms = 3500;          // from blobs to manifest; less than the grace time
-
-oci::Digest sha256(const std::string& content) {
-  return oci::Digest::compute(oci::Algorithm::sha256, as_bytes(content));
-}
-
-std::string descriptor(std::string_view type, const std::string& content) {
-  return R"({"mediaType":")" + std::string(type) + R"(","digest":")" + sha256(content).text() + R"(","size":)" +
-         std::to_string(content.size()) + "}";
-}
 
 // What disturb() makes the disk say, and no statement on what is stored.
 bool is_fault(const Error& error) {
@@ -43,25 +33,6 @@ void PushPull::violation(const Client& client, const std::string& what) {
   violations_.push_back(client.repository.text() + ": " + what);
   node_.log().error(violations_.back());
   world_.note("violation");
-}
-
-PushPull::Image PushPull::make_image(Client& client) {
-  Image image;
-  std::string layers;
-  const std::string config = R"({"n":")" + client.random.hex(4) + R"("})";
-  image.blobs.emplace(sha256(config), config);
-  const std::size_t count = 1 + client.random.below(2);
-  for (std::size_t i = 0; i < count; ++i) {
-    // A small set of contents, so that layers are shared, deleted and pushed again.
-    const std::string layer(1 + client.random.below(6) * (max_blob / 6),
-                            static_cast<char>('a' + client.random.below(4)));
-    image.blobs.emplace(sha256(layer), layer);
-    layers += (layers.empty() ? "" : ",") + descriptor("application/vnd.oci.image.layer.v1.tar", layer);
-  }
-  image.body = R"({"schemaVersion":2,"mediaType":")" + std::string(oci::media_type::image_manifest) + R"(","config":)" +
-               descriptor(oci::media_type::image_config, config) + R"(,"layers":[)" + layers + "]}";
-  image.digest = sha256(image.body);
-  return image;
 }
 
 // ---- operations -------------------------------------------------------------------------------------------------
@@ -121,7 +92,7 @@ io::Task<void> PushPull::push_tagged(Client& client, Image image) {
 }
 
 io::Task<void> PushPull::push_image(Client& client) {
-  Image image = make_image(client);
+  Image image = draw_image(client.random);
   const auto life = node_.life();
   const bool pushed = co_await push_blobs(client, image);
   if (!pushed) co_return;
@@ -140,7 +111,7 @@ io::Task<void> PushPull::push_index(Client& client) {
   whole.type = oci::media_type::image_index;
   std::string list;
   for (int i = 0; i < 2; ++i) {
-    const Image part = make_image(client);
+    const Image part = draw_image(client.random);
     const bool there = co_await push_blobs(client, part);
     if (!there) co_return;
     registry::ManifestPush push{.reference = part.digest,

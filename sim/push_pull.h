@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/image.h"
 #include "sim/sim_node.h"
 
 namespace hansa::sim {
@@ -37,12 +38,6 @@ class PushPull {
   std::uint64_t crashes() const { return crashes_; }
 
  private:
-  struct Image {
-    oci::Digest digest;
-    std::string body;
-    std::map<oci::Digest, std::string> blobs;  // all that it reaches; an index's children too
-    std::string_view type = oci::media_type::image_manifest;
-  };
   // What a tag may show; an empty optional is "nothing".
   using Possible = std::set<std::optional<oci::Digest>>;
   struct Client {
@@ -71,7 +66,6 @@ class PushPull {
   io::Task<void> delete_blob(Client& client);
   io::Task<void> check_all();
 
-  Image make_image(Client& client);
   std::string pick_tag(Client& client) { return "t" + std::to_string(client.random.below(4)); }
   auth::Access access(const Client& client) const;
   // True when the answer counts: the node's life in which the request began still goes on.

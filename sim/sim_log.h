@@ -11,10 +11,13 @@ namespace hansa::sim {
 
 class SimLog final : public Logger {
  public:
-  SimLog(const World& world, bool loud) : world_(world), loud_(loud) {}
+  // `who` stands before every line; empty: there is only one.
+  SimLog(const World& world, bool loud, std::string who = "") : world_(world), loud_(loud), who_(std::move(who)) {}
   bool enabled(LogLevel) const override { return loud_; }
   void write(LogLevel, std::string_view message, LogFields fields, const std::source_location&) override {
-    std::string line = std::to_string(std::chrono::duration<double>(world_.now()).count()) + " " + std::string(message);
+    std::string line = std::to_string(std::chrono::duration<double>(world_.now()).count()) + " ";
+    if (!who_.empty()) line += who_ + " ";
+    line += message;
     for (const auto& field : fields) {
       line += " " + std::string(field.key) + "=";
       if (const auto* text = std::get_if<std::string>(&field.value)) line += *text;
@@ -28,6 +31,7 @@ class SimLog final : public Logger {
  private:
   const World& world_;
   bool loud_;
+  std::string who_;
 };
 
 }  // namespace hansa::sim

@@ -9,13 +9,16 @@
 //
 // What a caller is told: unavailable, if there is no way to the peer when the call is made (it was not delivered);
 // ambiguous, if no answer came within answer_timeout; cancelled; else what the handler said. Bodies are streamed: a
-// reader gets `disconnected` once the link is cut or the peer that sends is gone.
+// reader gets `disconnected` once the link is cut, the peer that sends is closed, or (of a request's body) the call has
+// ended; nothing reads them after that, however long the reader keeps its end.
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <set>
 #include <utility>
+#include <vector>
 
 #include "io/peer_network.h"
 #include "io/scope.h"
@@ -33,6 +36,7 @@ struct NetworkOptions {
 };
 
 class SimPeer;
+struct SimLoan;  // a body on its way
 
 class SimNetwork {
  public:
@@ -45,6 +49,8 @@ class SimNetwork {
   void cut(const io::NodeId& a, const io::NodeId& b) { cuts_.insert(std::minmax(a, b)); }
   // Nor between this one and anybody.
   void isolate(const io::NodeId& node) { isolated_.insert(node); }
+  // The last no more; what was cut one by one stays so.
+  void readmit(const io::NodeId& node) { isolated_.erase(node); }
   void heal();
   // Both are there and nothing lies between them.
   bool connected(const io::NodeId& a, const io::NodeId& b) const;
@@ -52,8 +58,15 @@ class SimNetwork {
  private:
   friend class SimPeer;
   using Done = io::Completion<Result<io::PeerResponse>>;
-  void send(const io::NodeId& from, const io::NodeId& to, const io::PeerRequest& request, const Done& done);
-  void deliver(const io::NodeId& from, const io::NodeId& to, const io::PeerRequest& request, const Done& done);
+  struct Journey {
+    io::NodeId from;
+    io::NodeId to;
+    io::PeerRequest request;
+    std::shared_ptr<SimLoan> body;
+    Done done;
+  };
+  void send(Journey journey);
+  void deliver(const Journey& journey);
   io::Duration draw_delay();
   bool draw(std::uint64_t per_mille) { return random_.below(1000) < per_mille; }
 
@@ -74,17 +87,19 @@ class SimPeer final : public io::PeerNetwork {
 
   io::Task<Result<io::PeerResponse>> call(io::NodeId to, io::PeerRequest request) override;
   void serve(Handler handler) override;
-  // Ends the handlers that run; call before the end.
-  io::Task<void> close() { return scope_.close(); }
+  // Ends the handlers that run, and takes back the bodies that were sent; call before the end.
+  io::Task<void> close();
 
  private:
   friend class SimNetwork;
   static io::Task<void> answer(SimPeer* self, io::NodeId from, io::PeerRequest request, SimNetwork::Done done);
+  std::shared_ptr<io::ByteSource> lend(std::shared_ptr<SimLoan> loan, const io::NodeId& reader);
 
   SimNetwork& network_;
   const io::NodeId self_;
   io::Executor& executor_;
   Handler handler_;
+  std::vector<std::weak_ptr<SimLoan>> loans_;
   io::TaskScope scope_;
 };
 

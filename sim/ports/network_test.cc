@@ -130,6 +130,29 @@ TEST_F(NetworkTest, ABodyEndsWithAnErrorWhenTheLinkIsCut) {
   EXPECT_EQ(run(world, executor_one, read_all(answer->body)).error().code, ErrorCode::disconnected);
 }
 
+// What a body is made of belongs to its sender, who may be gone.
+TEST_F(NetworkTest, BodiesAreTakenBackWhenTheSenderClosesOrItsCallHasEnded) {
+  auto body = std::make_shared<StringSource>("bytes");
+  const std::weak_ptr<StringSource> sent = body;
+  std::shared_ptr<io::ByteSource> kept;
+  two.serve([&kept](io::NodeId, io::PeerRequest request) -> io::Task<Result<io::PeerResponse>> {
+    kept = std::move(request.body);
+    co_return io::PeerResponse{"kept", std::make_shared<StringSource>("answer")};
+  });
+  const auto answer = call({"echo", "hello", std::move(body)});
+  ASSERT_TRUE(answer);
+  EXPECT_TRUE(sent.expired());
+  EXPECT_EQ(run(world, executor_two, read_all(kept)).error().code, ErrorCode::disconnected);
+  run(world, executor_two, two.close());
+  EXPECT_EQ(run(world, executor_one, read_all(answer->body)).error().code, ErrorCode::disconnected);
+}
+
+TEST_F(NetworkTest, WhoIsReadmittedIsReachedAgainWhereNothingElseIsCut) {
+  network.isolate(io::NodeId("two"));
+  network.readmit(io::NodeId("two"));
+  EXPECT_EQ(outcome("a"), "one said a");
+}
+
 TEST_F(NetworkTest, ACancelledCallEndsAtOnce) {
   const auto result =
       run(world, executor_one, io::with_deadline(100ms, one.call(io::NodeId("two"), {"slow", "a", nullptr})));

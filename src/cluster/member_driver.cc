@@ -54,10 +54,10 @@ void MemberDriver::run(io::TaskScope& scope) {
 }
 
 io::Task<void> MemberDriver::alive_loop() {
-  bool fresh = true;
+  bool owed = true;  // a lease lives, but for all that is known its sign of life is not given
   while (!displaced_) {
-    const bool again = lease_ == nullptr || !lease_->alive();
-    auto said = co_await say_alive(again || std::exchange(fresh, false));
+    auto said = co_await say_alive(owed || lease_ == nullptr || !lease_->alive());
+    owed = !said;
     if (!said && said.error().code == ErrorCode::cancelled) co_return;
     // Another process has this node's place, or it was forgotten or has left.
     if (!said && (said.error().code == ErrorCode::conflict || said.error().code == ErrorCode::not_found)) {

@@ -1,0 +1,111 @@
+// What must hold once everything works again.
+#include "sim/cluster_push_pull.h"
+
+namespace hansa::sim {
+namespace {
+
+constexpr std::string_view prefix = "hansa/";  // of Hansa's keys in etcd
+
+}  // namespace
+
+void ClusterPushPull::check_all() {
+  constexpr io::Duration settle = std::chrono::seconds(10);  // late proposals, breaks and retries are over
+  world_.run_for(settle);
+  run(world_, executor_, check_images(clients_.back()));
+  check_histories();
+  check_views();
+  check_health();
+}
+
+// Through every member, every tag, and all that it reaches.
+io::Task<void> ClusterPushPull::check_images(Client& client) {
+  std::vector<std::string> tags;
+  for (const auto& [name, history] : tags_) tags.push_back(name);
+  for (std::size_t member = 0; member < cluster_.size(); ++member) {
+    for (const auto& name : tags) {
+      const std::size_t colon = name.find(':');
+      const auto repository = *oci::RepositoryName::parse(name.substr(0, colon));
+      const std::size_t before = tags_.at(name).operations().size();
+      const auto shown = co_await read_tag(client, member, repository, name.substr(colon + 1));
+      if (tags_.at(name).operations().size() == before) {
+        violation(client.who(member) + ": the tag " + name + " cannot be read");
+      }
+      if (!shown) continue;
+      const bool there = co_await read_manifest(client, member, repository, *shown);
+      if (!there) violation(client.who(member) + ": the manifest of " + name + " is not there by its digest");
+      co_await read_blobs(client, member, repository, *shown, true);
+    }
+  }
+}
+
+void ClusterPushPull::check_histories() {
+  for (const auto& [name, history] : tags_) {
+    const auto why = history.check();
+    if (!why.empty()) violation("the tag " + name + " has no linearizable history: " + why);
+  }
+  for (const auto& [name, history] : manifests_) {
+    const auto why = history.check();
+    if (!why.empty()) violation("the manifest " + name + " has no linearizable history: " + why);
+  }
+}
+
+// A view stands still for a moment between two commits; that is when the two are compared.
+void ClusterPushPull::check_views() {
+  constexpr io::Duration look_again = std::chrono::milliseconds(7);
+  constexpr int looks = 2000;
+  for (std::size_t member = 0; member < cluster_.size(); ++member) {
+    for (int i = 1; i <= looks && !check_view(member, i == looks); ++i) world_.run_for(look_again);
+  }
+}
+
+// Whether it was compared.
+bool ClusterPushPull::check_view(std::size_t member, bool last_look) {
+  const std::string name = "the view of node-" + std::to_string(member + 1);
+  const auto& truth = cluster_.etcd().state();
+  const auto view = cluster_.node(member)->metadata().snapshot();
+  if (!view || (*view)->revision() != truth.revision) {
+    if (last_look) violation(name + " does not catch up");
+    return false;
+  }
+  const auto rows = (*view)->range("", "", truth.keys.size() + 1);
+  if (!rows) {
+    violation(name + " cannot be read: " + describe(rows.error()));
+    return true;
+  }
+  std::map<std::string, meta::KeyValue> left;
+  for (const auto& [key, record] : truth.keys) {
+    if (key.starts_with(prefix)) left.emplace(key.substr(prefix.size()), record);
+  }
+  for (const auto& row : *rows) {
+    const auto known = left.find(row.key);
+    if (known == left.end()) {
+      violation(name + " has a row that etcd has not: " + row.key);
+      continue;
+    }
+    const auto& record = known->second;
+    if (record.value != row.value || record.mod != row.mod || record.create != row.create ||
+        record.version != row.version) {
+      violation(name + " shows another " + row.key + " than etcd");
+    }
+    left.erase(known);
+  }
+  for (const auto& [key, record] : left) violation(name + " lacks " + key);
+  return true;
+}
+
+void ClusterPushPull::check_health() {
+  for (std::size_t i = 0; i < cluster_.size(); ++i) {
+    const std::string name = "node-" + std::to_string(i + 1);
+    if (!cluster_.ready(i)) {
+      violation(name + " is not ready in the end");
+      continue;
+    }
+    const auto status = cluster_.node(i)->status();
+    if (!status.metadata->reachable || status.metadata->loading) violation(name + " is not up to date in the end");
+    if (!status.metadata->alarm.empty()) violation(name + " raised the alarm: " + status.metadata->alarm);
+    if (status.view_differences != 0) violation(name + " found its view to differ from another's");
+    if (status.corrupt_blobs != 0) violation(name + " found damaged blobs");
+  }
+}
+
+}  // namespace hansa::sim

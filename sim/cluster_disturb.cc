@@ -1,0 +1,132 @@
+// What goes wrong while clients work, and its end.
+#include "sim/cluster_push_pull.h"
+
+namespace hansa::sim {
+namespace {
+
+constexpr std::uint64_t longest_pause_ms = 6000;  // of a member
+constexpr std::uint64_t longest_hours = 50'000;   // that somebody sets a wall clock by
+constexpr std::uint64_t most_drift = 200'000;     // parts in a million
+
+}  // namespace
+
+void ClusterPushPull::disturb() {
+  if (random_.one_in(3)) cluster_.heal();
+  if (options_.crashes) disturb_members();
+  if (options_.cuts) disturb_wires();
+  if (options_.warts) disturb_etcd();
+}
+
+void ClusterPushPull::disturb_members() {
+  for (std::size_t i = 0; i < cluster_.size(); ++i) {
+    if (!cluster_.running(i) && random_.one_in(2)) cluster_.start(i);
+  }
+  const std::size_t chosen = random_.below(cluster_.size());
+  if (random_.one_in(6)) {
+    cluster_.executor(chosen).pause(std::chrono::milliseconds(random_.below(longest_pause_ms)));
+  }
+  if (random_.one_in(8)) {
+    const auto hours =
+        static_cast<std::int64_t>(random_.below(2 * longest_hours)) - static_cast<std::int64_t>(longest_hours);
+    cluster_.clock(chosen).jump_wall(std::chrono::hours(hours));
+  }
+  if (random_.one_in(8)) {
+    const auto drift = static_cast<std::int64_t>(random_.below(2 * most_drift)) - static_cast<std::int64_t>(most_drift);
+    cluster_.clock(chosen).set_drift(drift);
+  }
+  const std::size_t ends = random_.below(cluster_.size());
+  if (!cluster_.running(ends) || !random_.one_in(5)) return;
+  ++crashes_;
+  switch (random_.below(4)) {
+    case 0: cluster_.stop(ends); break;
+    case 1: cluster_.kill(ends, Loss::nothing); break;
+    default: cluster_.kill(ends, Loss::unsynced); break;
+  }
+}
+
+void ClusterPushPull::disturb_wires() {
+  const std::size_t one = random_.below(cluster_.size());
+  const std::size_t other = random_.below(cluster_.size());
+  switch (random_.below(12)) {
+    case 0:
+    case 1:
+      if (one != other) cluster_.cut(one, other);
+      break;
+    case 2:
+      for (std::size_t i = 0; i < cluster_.size(); ++i) {
+        if (i != one) cluster_.cut(one, i);
+      }
+      if (random_.one_in(2)) cluster_.cut_from_etcd(one);
+      break;
+    case 3: cluster_.cut_from_etcd(one); break;
+    case 4: cluster_.cut_from_etcd(one, random_.below(SimCluster::endpoints)); break;
+    default: break;
+  }
+  cluster_.network().set({.drop_per_mille = random_.one_in(3) ? random_.below(60) : 0});
+}
+
+void ClusterPushPull::disturb_etcd() {
+  auto& etcd = cluster_.etcd();
+  if (random_.one_in(3)) etcd.set_warts(draw_warts());
+  switch (random_.below(20)) {
+    case 0: etcd.set_available(false); break;
+    case 1:
+    case 2: etcd.pause(SimCluster::endpoint(random_.below(SimCluster::endpoints))); break;
+    case 3: etcd.set_away({SimCluster::endpoint(random_.below(SimCluster::endpoints))}); break;
+    case 4: etcd.compact(etcd.state().revision - random_.below(etcd.state().revision / 4 + 1)); break;
+    case 5: etcd.break_watches(); break;
+    case 6: etcd.repeat_all(); break;
+    case 7: etcd.put_foreign("elsewhere/key", "not ours"); break;
+    case 8: etcd.no_space = true; break;
+    default: break;
+  }
+  if (random_.one_in(2)) etcd.no_space = false;
+}
+
+EtcdWarts ClusterPushPull::draw_warts() {
+  const auto chance = [this](unsigned most) {
+    return static_cast<unsigned>(random_.one_in(3) ? random_.below(most) : 0);
+  };
+  EtcdWarts warts;
+  warts.refused = chance(50);
+  warts.slow = chance(20);
+  warts.unknown_applied = chance(120);
+  warts.unknown_late = chance(120);
+  warts.unknown_lost = chance(120);
+  warts.stale = chance(300);
+  warts.lost_event = chance(40);
+  warts.repeated = chance(200);
+  warts.early_progress = chance(200);
+  warts.fragments = chance(300);
+  warts.broken = chance(40);
+  warts.lease_early = chance(100);
+  warts.lease_late = chance(100);
+  return warts;
+}
+
+// Everything works again, and then everybody does. False: not everybody.
+bool ClusterPushPull::mend() {
+  constexpr io::Duration patience = std::chrono::minutes(3);
+  auto& etcd = cluster_.etcd();
+  etcd.set_warts({});
+  etcd.no_space = false;
+  cluster_.network().set({});
+  cluster_.heal();
+  for (std::size_t i = 0; i < cluster_.size(); ++i) {
+    if (!cluster_.running(i)) cluster_.start(i);
+  }
+  if (cluster_.wait_until_joined(patience)) return true;
+  for (std::size_t i = 0; i < cluster_.size(); ++i) {
+    const std::string name = "node-" + std::to_string(i + 1);
+    if (!cluster_.ready(i)) {
+      violation(name + " is not ready, long after all was mended: " + cluster_.start_error(i));
+      continue;
+    }
+    const auto health = cluster_.node(i)->status();
+    violation(name + " sees " + std::to_string(health.members_alive) +
+              " members alive and no whole layout, long after all was mended; alarm: " + health.metadata->alarm);
+  }
+  return false;
+}
+
+}  // namespace hansa::sim

@@ -1,0 +1,358 @@
+// What clients do; what disturbs them is in cluster_disturb.cc, what is checked in the end in cluster_checks.cc.
+#include "sim/cluster_push_pull.h"
+
+#include <algorithm>
+
+namespace hansa::sim {
+namespace {
+
+constexpr std::string_view there = "there";
+constexpr std::uint64_t pause_ms = 600;  // of a client between two operations, at most
+
+// Errors that say that nothing happened.
+bool is_refusal(const Error& error) {
+  switch (error.code) {
+    case ErrorCode::invalid:
+    case ErrorCode::not_found:
+    case ErrorCode::missing_reference:
+    case ErrorCode::precondition:
+    case ErrorCode::denied:
+    case ErrorCode::unauthenticated:
+    case ErrorCode::too_large:
+    case ErrorCode::referenced: return true;
+    default: return false;
+  }
+}
+
+template <class T>
+bool happened(const std::optional<Result<T>>& answer) {
+  return answer && answer->has_value();
+}
+template <class T>
+bool refused(const std::optional<Result<T>>& answer) {
+  return answer && !answer->has_value() && is_refusal(answer->error());
+}
+
+// The whole blob. On the member's executor, for its reader ends with it.
+io::Task<Result<std::string>> read_blob(registry::Registry& registry, auth::Access who, oci::RepositoryName repository,
+                                        oci::Digest digest) {
+  HANSA_CO_TRY(const auto blob, co_await registry.get_blob(std::move(who), std::move(repository), std::move(digest)));
+  std::string bytes(blob.reader->size(), '\0');
+  std::size_t at = 0;
+  while (at < bytes.size()) {
+    const Bytes rest = Bytes(reinterpret_cast<std::byte*>(bytes.data()), bytes.size()).subspan(at);
+    HANSA_CO_TRY(const std::size_t got, co_await blob.reader->read(at, rest));
+    if (got == 0) break;
+    at += got;
+  }
+  bytes.resize(at);
+  co_return bytes;
+}
+
+}  // namespace
+
+ClusterPushPull::ClusterPushPull(World& world, SimCluster& cluster, io::Duration grace, ClusterPushPullOptions options)
+    : world_(world),
+      cluster_(cluster),
+      grace_(grace),
+      options_(options),
+      executor_(world, "clients"),
+      random_(world.random("workload")),
+      tag_count_(random_.between(1, 3)) {
+  for (std::size_t i = 0; i <= options_.clients; ++i) {  // the last one checks
+    clients_.emplace_back(i, world.seed());
+  }
+  repositories_.push_back(*oci::RepositoryName::parse("team/app"));
+  if (random_.one_in(2)) repositories_.push_back(*oci::RepositoryName::parse("team/lib"));
+}
+
+auth::Access ClusterPushPull::access(const Client& client) const {
+  return {auth::Identity{.user = "client" + std::to_string(client.number), .groups = {}}, auth::allow_everything()};
+}
+
+void ClusterPushPull::violation(const std::string& what) {
+  violations_.push_back(what);
+  cluster_.log(0).error("VIOLATION " + what);
+  world_.note("violation");
+}
+
+oci::RepositoryName ClusterPushPull::draw_repository(Client& client) {
+  return repositories_[client.random.below(repositories_.size())];
+}
+
+History& ClusterPushPull::tag_history(const oci::RepositoryName& repository, const std::string& tag) {
+  return tags_.try_emplace(repository.text() + ":" + tag).first->second;
+}
+
+History& ClusterPushPull::manifest_history(const oci::RepositoryName& repository, const oci::Digest& digest) {
+  return manifests_.try_emplace(repository.text() + "@" + digest.text(), true).first->second;
+}
+
+void ClusterPushPull::write_down(History& history, Client& client, std::size_t member, Operation::Kind kind,
+                                 std::string value, io::Duration began, bool known) {
+  history.add({.kind = kind,
+               .value = std::move(value),
+               .began = began,
+               .ended = world_.now(),
+               .known = known,
+               .who = client.who(member)});
+}
+
+// ---- push -------------------------------------------------------------------------------------------------------
+
+// Each request through another member (P9). Only a 201 is durable: bytes of an open session go with its owner's power.
+io::Task<bool> ClusterPushPull::upload(Client& client, oci::RepositoryName repository, const std::string& content) {
+  const auto who = access(client);
+  const auto crashes = crashes_;
+  Use<registry::UploadStatus> begin = [who, repository](registry::Registry& registry) {
+    return registry.begin_upload(who, repository, oci::Algorithm::sha256);
+  };
+  const auto begun = co_await cluster_.ask<Result<registry::UploadStatus>>(draw_member(client), std::move(begin));
+  if (!happened(begun)) co_return false;
+  const std::string session = (*begun)->session;
+  const std::size_t cut = client.random.below(content.size() + 1);
+  const auto first = std::make_shared<io::MemorySource>(as_bytes(content).first(cut));
+  Use<registry::UploadStatus> append = [who, repository, session, first](registry::Registry& registry) {
+    return registry.append_upload(who, repository, session, std::nullopt, *first);
+  };
+  const auto appended = co_await cluster_.ask<Result<registry::UploadStatus>>(draw_member(client), std::move(append));
+  if (!happened(appended)) co_return false;
+  const auto rest = std::make_shared<io::MemorySource>(as_bytes(content).subspan(cut));
+  const auto digest = sha256(content);
+  Use<void> finish = [who, repository, session, rest, digest](registry::Registry& registry) {
+    return registry.finish_upload(who, repository, session, std::nullopt, *rest, digest);
+  };
+  const std::size_t last = draw_member(client);
+  const auto finished = co_await cluster_.ask<Result<void>>(last, std::move(finish));
+  if (refused(finished) && finished->error().code == ErrorCode::invalid && crashes == crashes_) {
+    violation(client.who(last) + ": the bytes of an upload were not taken: " + describe(finished->error()));
+  }
+  co_return happened(finished);
+}
+
+io::Task<bool> ClusterPushPull::push_blob(Client& client, oci::RepositoryName repository, const std::string& content) {
+  const auto who = access(client);
+  const auto digest = sha256(content);
+  Use<registry::BlobHead> look = [who, repository, digest](registry::Registry& registry) {
+    return registry.head_blob(who, repository, digest);
+  };
+  const auto head = co_await cluster_.ask<Result<registry::BlobHead>>(draw_member(client), std::move(look));
+  if (happened(head) && !(*head)->stale) co_return true;  // confirmed: protected for a grace time (P7)
+  co_return co_await upload(client, std::move(repository), content);
+}
+
+io::Task<ClusterPushPull::Answer<registry::ManifestPushed>> ClusterPushPull::put_tag(Client& client,
+                                                                                     oci::RepositoryName repository,
+                                                                                     std::string tag, Image image) {
+  images_.insert_or_assign(image.digest, image);
+  const std::size_t member = draw_member(client);
+  const auto began = world_.now();
+  const auto body =
+      std::make_shared<registry::ManifestPush>(registry::ManifestPush{.reference = *oci::Tag::parse(tag),
+                                                                      .tags = {},
+                                                                      .media_type = std::string(image.type),
+                                                                      .body = image.body,
+                                                                      .if_match = std::nullopt});
+  Use<registry::ManifestPushed> put = [who = access(client), repository, body](registry::Registry& registry) {
+    return registry.put_manifest(who, repository, *body);
+  };
+  auto answer = co_await cluster_.ask<Result<registry::ManifestPushed>>(member, std::move(put));
+  cluster_.log(member).info("push", {{"repository", repository.text()},
+                                     {"tag", tag},
+                                     {"digest", image.digest.text()},
+                                     {"who", client.who(member)},
+                                     {"answer", !answer               ? "cut off"
+                                                : answer->has_value() ? "done"
+                                                                      : describe(answer->error())}});
+  if (refused(answer)) co_return answer;
+  const bool known = happened(answer);
+  write_down(tag_history(repository, tag), client, member, Operation::Kind::write, image.digest.text(), began, known);
+  write_down(manifest_history(repository, image.digest), client, member, Operation::Kind::write, std::string(there),
+             began, known);
+  if (known) ++acknowledged_;
+  co_return answer;
+}
+
+io::Task<void> ClusterPushPull::push_image(Client& client) {
+  const Image image = draw_image(client.random);
+  const auto repository = draw_repository(client);
+  const auto began = world_.now();
+  for (const auto& [digest, content] : image.blobs) {
+    const bool pushed = co_await push_blob(client, repository, content);
+    if (!pushed) co_return;
+    ++acknowledged_;
+  }
+  const auto answer = co_await put_tag(client, repository, draw_tag(client), image);
+  if (!refused(answer) || world_.now() - began >= grace_) co_return;
+  violation("client " + std::to_string(client.number) +
+            ": what was just acknowledged is refused: " + describe(answer->error()));
+}
+
+// A manifest that a tag shows, under another tag too. It may be deleted meanwhile.
+io::Task<void> ClusterPushPull::retag(Client& client) {
+  const auto repository = draw_repository(client);
+  const auto shown = co_await read_tag(client, draw_member(client), repository, draw_tag(client));
+  if (!shown || !images_.contains(*shown)) co_return;
+  co_await put_tag(client, repository, draw_tag(client), images_.at(*shown));
+}
+
+// ---- pull -------------------------------------------------------------------------------------------------------
+
+io::Task<std::optional<oci::Digest>> ClusterPushPull::read_tag(Client& client, std::size_t member,
+                                                               oci::RepositoryName repository, std::string tag) {
+  const auto began = world_.now();
+  Use<registry::ManifestContent> get = [who = access(client), repository, tag](registry::Registry& registry) {
+    return registry.get_manifest(who, repository, oci::Reference(*oci::Tag::parse(tag)));
+  };
+  const auto answer = co_await cluster_.ask<Result<registry::ManifestContent>>(member, std::move(get));
+  if (!answer) co_return std::nullopt;
+  auto& history = tag_history(repository, tag);
+  if (!*answer) {
+    if (answer->error().code == ErrorCode::not_found) {
+      write_down(history, client, member, Operation::Kind::read, "", began, true);
+    }
+    co_return std::nullopt;
+  }
+  const auto& content = **answer;
+  if (content.head.stale) co_return std::nullopt;
+  const oci::Digest digest = content.head.digest;
+  if (sha256(*content.body) != digest) violation(client.who(member) + ": a manifest's bytes are not its digest's");
+  write_down(history, client, member, Operation::Kind::read, digest.text(), began, true);
+  write_down(manifest_history(repository, digest), client, member, Operation::Kind::read, std::string(there), began,
+             true);
+  co_return digest;
+}
+
+io::Task<bool> ClusterPushPull::read_manifest(Client& client, std::size_t member, oci::RepositoryName repository,
+                                              oci::Digest digest) {
+  const auto began = world_.now();
+  Use<registry::ManifestHead> head = [who = access(client), repository, digest](registry::Registry& registry) {
+    return registry.head_manifest(who, repository, oci::Reference(digest));
+  };
+  const auto answer = co_await cluster_.ask<Result<registry::ManifestHead>>(member, std::move(head));
+  const bool found = happened(answer) && !(*answer)->stale;
+  const bool missing = refused(answer) && answer->error().code == ErrorCode::not_found;
+  if (found || missing) {
+    write_down(manifest_history(repository, digest), client, member, Operation::Kind::read,
+               found ? std::string(there) : std::string(), began, true);
+  }
+  co_return found;
+}
+
+io::Task<void> ClusterPushPull::read_blobs(Client& client, std::size_t member, oci::RepositoryName repository,
+                                           oci::Digest digest, bool must) {
+  if (!images_.contains(digest)) co_return;
+  const auto blobs = images_.at(digest).blobs;
+  for (const auto& [wanted, content] : blobs) {
+    Use<std::string> get = [who = access(client), repository, blob = wanted](registry::Registry& registry) {
+      return read_blob(registry, who, repository, blob);
+    };
+    const auto answer = co_await cluster_.ask<Result<std::string>>(member, std::move(get));
+    const std::string what = client.who(member) + ": blob " + wanted.text() + " of " + digest.text();
+    if (happened(answer)) {
+      if (**answer != content) violation(what + " has other bytes");
+      continue;
+    }
+    const std::string why = answer ? describe(answer->error()) : std::string("cut off");
+    if (must) violation(what + ": " + why);
+    if (must || !refused(answer)) continue;
+    // Not there, though its manifest is, before and after, and nobody asked for its deletion: it was lost.
+    const bool still = co_await read_manifest(client, member, repository, digest);
+    if (still && !erased_.contains(repository.text() + "@" + digest.text())) violation(what + ": " + why);
+  }
+}
+
+io::Task<void> ClusterPushPull::pull(Client& client) {
+  const auto repository = draw_repository(client);
+  const std::size_t member = draw_member(client);
+  const auto shown = co_await read_tag(client, member, repository, draw_tag(client));
+  if (shown) co_await read_blobs(client, draw_member(client), repository, *shown, false);
+}
+
+// ---- delete -----------------------------------------------------------------------------------------------------
+
+io::Task<void> ClusterPushPull::delete_tag(Client& client) {
+  const auto repository = draw_repository(client);
+  const std::string tag = draw_tag(client);
+  const std::size_t member = draw_member(client);
+  const auto began = world_.now();
+  Use<void> remove = [who = access(client), repository, tag](registry::Registry& registry) {
+    return registry.delete_manifest(who, repository, oci::Reference(*oci::Tag::parse(tag)));
+  };
+  const auto answer = co_await cluster_.ask<Result<void>>(member, std::move(remove));
+  auto& history = tag_history(repository, tag);
+  if (refused(answer)) {
+    if (answer->error().code == ErrorCode::not_found) {
+      write_down(history, client, member, Operation::Kind::read, "", began, true);
+    }
+    co_return;
+  }
+  write_down(history, client, member, Operation::Kind::remove, "", began, happened(answer));
+}
+
+// All its tags in this repository go with it.
+io::Task<void> ClusterPushPull::delete_manifest(Client& client) {
+  const auto repository = draw_repository(client);
+  const auto shown = co_await read_tag(client, draw_member(client), repository, draw_tag(client));
+  if (!shown) co_return;
+  const oci::Digest digest = *shown;
+  const std::size_t member = draw_member(client);
+  const auto began = world_.now();
+  erased_.insert(repository.text() + "@" + digest.text());
+  Use<void> remove = [who = access(client), repository, digest](registry::Registry& registry) {
+    return registry.delete_manifest(who, repository, oci::Reference(digest));
+  };
+  const auto answer = co_await cluster_.ask<Result<void>>(member, std::move(remove));
+  auto& manifest = manifest_history(repository, digest);
+  if (refused(answer)) {
+    if (answer->error().code == ErrorCode::not_found) {
+      write_down(manifest, client, member, Operation::Kind::read, "", began, true);
+    }
+    co_return;
+  }
+  const bool known = happened(answer);
+  write_down(manifest, client, member, Operation::Kind::erase, std::string(there), began, known);
+  for (std::uint64_t i = 0; i < tag_count_; ++i) {
+    write_down(tag_history(repository, tag_name(i)), client, member, Operation::Kind::erase, digest.text(), began,
+               known);
+  }
+}
+
+// ---- the course of a run ----------------------------------------------------------------------------------------
+
+io::Task<void> ClusterPushPull::client_loop(Client& client) {
+  while (client.done < options_.operations) {
+    switch (client.random.below(10)) {
+      case 0: co_await delete_tag(client); break;
+      case 1: co_await delete_manifest(client); break;
+      case 2:
+      case 3: co_await retag(client); break;
+      case 4:
+      case 5:
+      case 6: co_await pull(client); break;
+      default: co_await push_image(client); break;
+    }
+    ++client.done;
+    auto slept = co_await io::sleep_for(std::chrono::milliseconds(client.random.below(pause_ms)));
+    if (!slept) co_return;
+  }
+}
+
+void ClusterPushPull::run_all() {
+  constexpr io::Duration patience = std::chrono::minutes(1);
+  constexpr std::uint64_t longest_calm_ms = 1500;
+  for (std::size_t i = 0; i < cluster_.size(); ++i) cluster_.start(i);
+  if (!cluster_.wait_until_joined(patience)) {
+    violation("the cluster does not come together");
+    return;
+  }
+  {
+    io::TaskScope scope(executor_);
+    for (std::size_t i = 0; i < options_.clients; ++i) scope.spawn("client", client_loop(clients_[i]));
+    const auto finished = [&scope] { return scope.running() == 0; };
+    while (!world_.run_until(finished, std::chrono::milliseconds(50 + random_.below(longest_calm_ms)))) disturb();
+  }
+  if (mend()) check_all();
+}
+
+}  // namespace hansa::sim

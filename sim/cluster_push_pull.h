@@ -1,0 +1,124 @@
+// ClusterPushPull: clients that push, retag, pull and delete small images through random members of a cluster, a part
+// of an upload through each, while members crash and restart, wires are cut, clocks jump, and etcd shows its warts.
+//
+// Checked, most of it after all is mended: tags and manifests have linearizable histories over all members (P3, P8;
+// answers that say they are stale apart, P6); what a tag shows is pullable whole through every member (P1, P2, P4, P7);
+// every view is equal to etcd's records, row by row; every member is ready, without an alarm; no views differed.
+// An answer that was cut off, or an error that does not exclude it, is an operation that may have happened.
+//
+// Restores and forgetful voters lose what was acknowledged by their nature and are not in the mix.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "sim/history.h"
+#include "sim/image.h"
+#include "sim/sim_cluster.h"
+
+namespace hansa::sim {
+
+struct ClusterPushPullOptions {
+  std::size_t clients = 4;
+  std::size_t operations = 14;  // of each client
+  bool crashes = true;
+  bool cuts = true;
+  bool warts = true;
+};
+
+class ClusterPushPull {
+ public:
+  // `cluster` is not started yet; its garbage collection has a grace time of at least `grace`.
+  ClusterPushPull(World& world, SimCluster& cluster, io::Duration grace, ClusterPushPullOptions options = {});
+
+  // Starts the cluster, runs the workload to its end, mends everything and checks.
+  void run_all();
+
+  const std::vector<std::string>& violations() const { return violations_; }
+  std::uint64_t acknowledged() const { return acknowledged_; }  // pushes
+  std::uint64_t crashes() const { return crashes_; }
+
+ private:
+  struct Client {
+    Client(std::size_t n, std::uint64_t seed) : number(n), random(seed, "client " + std::to_string(n)) {}
+    const std::size_t number;
+    SimRandom random;
+    std::size_t done = 0;
+    std::string who(std::size_t member) const {
+      return "client " + std::to_string(number) + " at node-" + std::to_string(member + 1);
+    }
+  };
+  template <class T>
+  using Use = std::function<io::Task<Result<T>>(registry::Registry&)>;
+  template <class T>
+  using Answer = std::optional<Result<T>>;
+
+  io::Task<void> client_loop(Client& client);
+  io::Task<void> push_image(Client& client);
+  io::Task<bool> push_blob(Client& client, oci::RepositoryName repository, const std::string& content);
+  io::Task<bool> upload(Client& client, oci::RepositoryName repository, const std::string& content);
+  io::Task<Answer<registry::ManifestPushed>> put_tag(Client& client, oci::RepositoryName repository, std::string tag,
+                                                     Image image);
+  io::Task<void> retag(Client& client);
+  io::Task<void> pull(Client& client);
+  io::Task<void> delete_tag(Client& client);
+  io::Task<void> delete_manifest(Client& client);
+
+  // One read, written to the histories; what the tag shows, if it was told.
+  io::Task<std::optional<oci::Digest>> read_tag(Client& client, std::size_t member, oci::RepositoryName repository,
+                                                std::string tag);
+  io::Task<bool> read_manifest(Client& client, std::size_t member, oci::RepositoryName repository, oci::Digest digest);
+  // Every blob, through this member; `must`: an error is a violation even if it is one of the moment.
+  io::Task<void> read_blobs(Client& client, std::size_t member, oci::RepositoryName repository, oci::Digest digest,
+                            bool must);
+
+  void write_down(History& history, Client& client, std::size_t member, Operation::Kind kind, std::string value,
+                  io::Duration began, bool known);
+  History& tag_history(const oci::RepositoryName& repository, const std::string& tag);
+  History& manifest_history(const oci::RepositoryName& repository, const oci::Digest& digest);
+  auth::Access access(const Client& client) const;
+  std::size_t draw_member(Client& client) { return client.random.below(cluster_.size()); }
+  oci::RepositoryName draw_repository(Client& client);
+  std::string draw_tag(Client& client) const { return tag_name(client.random.below(tag_count_)); }
+  static std::string tag_name(std::uint64_t n) { return "t" + std::to_string(n); }
+  void violation(const std::string& what);
+
+  // cluster_disturb.cc
+  void disturb();
+  void disturb_members();
+  void disturb_wires();
+  void disturb_etcd();
+  EtcdWarts draw_warts();
+  bool mend();
+  // cluster_checks.cc
+  void check_all();
+  io::Task<void> check_images(Client& client);
+  void check_histories();
+  void check_views();
+  bool check_view(std::size_t member, bool last_look);
+  void check_health();
+
+  World& world_;
+  SimCluster& cluster_;
+  const io::Duration grace_;
+  const ClusterPushPullOptions options_;
+  SimExecutor executor_;  // of all clients
+  SimRandom random_;
+  std::deque<Client> clients_;
+  std::vector<oci::RepositoryName> repositories_;  // one or two
+  std::uint64_t tag_count_;                        // of each, one to three
+  std::map<std::string, History> tags_;            // by "repository:tag"
+  std::map<std::string, History> manifests_;       // by "repository@digest"; of a present one the value is "there"
+  std::map<oci::Digest, Image> images_;            // ever pushed
+  std::set<std::string> erased_;                   // manifests whose deletion was ever asked for, as in manifests_
+  std::vector<std::string> violations_;
+  std::uint64_t acknowledged_ = 0;
+  std::uint64_t crashes_ = 0;
+};
+
+}  // namespace hansa::sim

@@ -1,0 +1,87 @@
+#include "sim/ports/etcd_state.h"
+
+#include <algorithm>
+
+namespace hansa::sim {
+
+using meta::KeyValue;
+using meta::Revision;
+using meta::etcd::Event;
+using meta::etcd::RangeReply;
+using meta::etcd::RangeRequest;
+using meta::etcd::TxnCompare;
+
+void EtcdState::put(const std::string& key, const std::string& value, Revision at) {
+  auto& record = keys[key];
+  if (record.version == 0) record = {.key = key, .value = {}, .create = at, .mod = 0, .version = 0};
+  record.value = value;
+  record.mod = at;
+  ++record.version;
+  events.push_back({.now = record, .deleted = false});
+}
+
+bool EtcdState::remove(const std::string& key, Revision at) {
+  if (keys.erase(key) == 0) return false;
+  events.push_back({.now = {.key = key, .value = {}, .create = 0, .mod = at, .version = 0}, .deleted = true});
+  return true;
+}
+
+bool EtcdState::holds(const TxnCompare& compare) const {
+  const auto known = keys.find(compare.key);
+  if (known == keys.end()) return compare.equals == 0;
+  switch (compare.field) {
+    case TxnCompare::Field::mod: return known->second.mod == compare.equals;
+    case TxnCompare::Field::create: return known->second.create == compare.equals;
+    case TxnCompare::Field::version: return known->second.version == compare.equals;
+  }
+  return false;
+}
+
+std::map<std::string, KeyValue> EtcdState::replay(Revision at) const {
+  std::map<std::string, KeyValue> past;
+  for (const auto& event : events) {
+    if (event.now.mod > at) break;
+    if (event.deleted) {
+      past.erase(event.now.key);
+    } else {
+      past[event.now.key] = event.now;
+    }
+  }
+  return past;
+}
+
+RangeReply EtcdState::range(const RangeRequest& request, Revision at) const {
+  const bool newest = at >= revision;
+  const auto past = newest ? std::map<std::string, KeyValue>() : replay(at);
+  const auto& from = newest ? keys : past;
+  RangeReply reply;
+  for (auto entry = from.lower_bound(request.key); entry != from.end(); ++entry) {
+    if (request.end.empty() ? entry->first != request.key : entry->first >= request.end) break;
+    ++reply.count;
+    if (request.count_only) continue;
+    if (request.limit != 0 && reply.values.size() == request.limit) {
+      reply.more = true;
+      continue;
+    }
+    reply.values.push_back(entry->second);
+    if (request.keys_only) reply.values.back().value.clear();
+  }
+  return reply;
+}
+
+std::vector<Event> EtcdState::since(Revision from, std::string_view key, std::string_view end) const {
+  const auto mod = [](const Event& event) { return event.now.mod; };
+  std::vector<Event> out;
+  for (auto at = std::ranges::lower_bound(events, from, {}, mod); at != events.end(); ++at) {
+    if (at->now.key >= key && at->now.key < end) out.push_back(*at);
+  }
+  return out;
+}
+
+void EtcdState::rewind(Revision to) {
+  keys = replay(to);
+  std::erase_if(events, [to](const Event& event) { return event.now.mod > to; });
+  revision = to;
+}
+
+}  // namespace hansa::sim

@@ -1,0 +1,134 @@
+// Whole members of a cluster on the model of etcd.
+#include "sim/sim_cluster.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "sim/image.h"
+
+namespace hansa::sim {
+namespace {
+
+using namespace std::chrono_literals;
+
+class SimClusterTest : public ::testing::Test {
+ protected:
+  void start_all() {
+    for (std::size_t i = 0; i < cluster.size(); ++i) cluster.start(i);
+    ASSERT_TRUE(cluster.wait_until_joined(1min)) << cluster.start_error(0);
+  }
+  template <class T>
+  std::optional<Result<T>> ask(std::size_t i, std::function<io::Task<Result<T>>(registry::Registry&)> use) {
+    return run(world, clients, cluster.ask<Result<T>>(i, std::move(use)));
+  }
+  std::string push(std::size_t i, const std::string& content) {
+    const auto source = std::make_shared<io::MemorySource>(as_bytes(content));
+    const auto done = ask<void>(i, [=, this](registry::Registry& registry) {
+      return registry.push_blob(alice(), app, sha256(content), *source);
+    });
+    if (!done) return "cut off";
+    return *done ? "pushed" : std::string(to_string(done->error().code));
+  }
+  std::string pull(std::size_t i, const std::string& content) {
+    const auto got = ask<registry::BlobContent>(
+        i, [=, this](registry::Registry& registry) { return registry.get_blob(alice(), app, sha256(content)); });
+    if (!got) return "cut off";
+    return *got ? "pulled" : std::string(to_string(got->error().code));
+  }
+  std::set<std::string> alarms() {
+    std::set<std::string> all;
+    for (std::size_t i = 0; i < cluster.size(); ++i) all.insert(cluster.node(i)->status().metadata->alarm);
+    return all;
+  }
+  static auth::Access alice() { return {auth::Identity{.user = "alice", .groups = {}}, auth::allow_everything()}; }
+
+  World world{{.seed = 3, .order = Order::between_executors}};
+  SimExecutor clients{world, "clients"};
+  SimCluster cluster{world, {.nodes = 3}};
+  const oci::RepositoryName app = *oci::RepositoryName::parse("team/app");
+};
+
+TEST_F(SimClusterTest, MembersFindEachOtherAndEachPullsWhatAnyWasGiven) {
+  start_all();
+  EXPECT_EQ(push(0, "content"), "pushed");
+  for (std::size_t i = 0; i < cluster.size(); ++i) EXPECT_EQ(pull(i, "content"), "pulled");
+}
+
+TEST_F(SimClusterTest, AKilledMemberIsCutOffAndComesBackWithWhatWasAcknowledged) {
+  start_all();
+  EXPECT_EQ(push(1, "content"), "pushed");
+  cluster.kill(1, Loss::unsynced);
+  EXPECT_FALSE(cluster.running(1));
+  EXPECT_EQ(push(1, "other"), "cut off");
+  EXPECT_EQ(push(0, "other"), "pushed");
+  cluster.start(1);
+  ASSERT_TRUE(cluster.wait_until_ready(1min)) << cluster.start_error(1);
+  EXPECT_EQ(pull(1, "content"), "pulled");
+  EXPECT_EQ(pull(1, "other"), "pulled");
+}
+
+TEST_F(SimClusterTest, AMemberThatIsCutOffFromEtcdTakesNoPushesUntilTheWireIsMended) {
+  start_all();
+  cluster.cut_from_etcd(2);
+  EXPECT_NE(push(2, "content"), "pushed");
+  EXPECT_EQ(push(2, "other"), "unavailable") << "what fails once fails fast";
+  EXPECT_EQ(push(0, "content"), "pushed");
+  cluster.heal();
+  world.run_for(5s);
+  EXPECT_EQ(push(2, "content"), "pushed");
+}
+
+// The lease was had again, the sign of life that it was for was not.
+TEST_F(SimClusterTest, ASignOfLifeThatWentWrongIsGivenAgain) {
+  start_all();
+  cluster.cut_from_etcd(2);
+  world.run_for(5s);
+  cluster.etcd().set_warts({.unknown_lost = 1000});
+  cluster.heal();
+  world.run_for(20s);
+  cluster.etcd().set_warts({});
+  EXPECT_TRUE(cluster.wait_until_joined(20s));
+}
+
+TEST_F(SimClusterTest, AMemberCannotStartWithoutEtcdAndDoesOnceItIsThere) {
+  cluster.etcd().set_available(false);
+  cluster.start(0);
+  EXPECT_FALSE(world.run_until([this] { return cluster.ready(0); }, 30s));
+  cluster.kill(0, Loss::unsynced);
+  cluster.start(0);
+  cluster.heal();
+  EXPECT_TRUE(world.run_until([this] { return cluster.ready(0); }, 1min)) << cluster.start_error(0);
+}
+
+// What a restore takes away was acknowledged: every member says so by its alarm, and shows what etcd has now.
+TEST_F(SimClusterTest, AfterARestoreOfEtcdEveryMemberRaisesTheAlarmAndShowsTheOlderState) {
+  start_all();
+  EXPECT_EQ(push(0, "kept"), "pushed");
+  const auto backup = cluster.etcd().save();
+  EXPECT_EQ(push(1, "lost"), "pushed");
+  world.run_for(1s);  // every view has it
+  cluster.etcd().restore(backup);
+  world.run_for(10s);
+  EXPECT_EQ(alarms(), std::set<std::string>{"rewound"});
+  for (std::size_t i = 0; i < cluster.size(); ++i) {
+    EXPECT_EQ(pull(i, "kept"), "pulled");
+    EXPECT_EQ(pull(i, "lost"), "not_found");
+  }
+  EXPECT_EQ(push(2, "lost"), "pushed");
+  EXPECT_EQ(pull(0, "lost"), "pulled");
+}
+
+TEST_F(SimClusterTest, AForgetfulVoterIsFoundOutByEveryMember) {
+  start_all();
+  EXPECT_EQ(push(0, "kept"), "pushed");
+  world.run_for(5s);
+  EXPECT_EQ(push(1, "lost"), "pushed");
+  cluster.etcd().lose_last(1);
+  world.run_for(10s);
+  EXPECT_EQ(alarms(), std::set<std::string>{"rewound"});
+  for (std::size_t i = 0; i < cluster.size(); ++i) EXPECT_EQ(pull(i, "lost"), "not_found");
+}
+
+}  // namespace
+}  // namespace hansa::sim
