@@ -133,6 +133,9 @@ class EtcdStore final : public Store {
   io::Task<void> follow_loop();
   io::Task<Result<void>> follow_once();
   io::Task<Result<void>> confirm_past(sqlite::ReplicaPosition position);
+  io::Task<Result<HeadPosition>> head_at(Revision revision);
+  Revision replica_mod(std::string_view name);
+  void miss_event(Revision revision);
   io::Task<Result<void>> watch_events(Revision from);
   io::Task<Result<void>> apply(std::vector<ChangeSet> sets);
   io::Task<Result<void>> load();
