@@ -96,6 +96,7 @@ EtcdWarts ClusterPushPull::draw_warts() {
   warts.stale = chance(300);
   warts.lost_event = chance(40);
   warts.lost_revision = chance(40);
+  warts.lost_end = chance(200);
   warts.repeated = chance(200);
   warts.early_progress = chance(200);
   warts.fragments = chance(300);

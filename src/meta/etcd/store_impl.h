@@ -1,5 +1,5 @@
 // The implementation of etcd::Store; private to this room. store.cc: commits and what callers see; fence.cc: barriers
-// and the probe; follower.cc: the feed and loading anew; lease.cc: leases.
+// and the probe; follower.cc: the feed and loading anew; ends.cc: lost ends of leases; lease.cc: leases.
 #pragma once
 
 #include <atomic>
@@ -144,6 +144,10 @@ class EtcdStore final : public Store {
   void interrupt();  // the watch under way; the executor's thread only
   void publish_position();
   Revision mod_in_view(const std::string& key);
+
+  // ends.cc
+  io::Task<void> ends_loop();
+  io::Task<Result<std::map<std::string, Revision>>> ended_in_view();
 
   io::Task<Result<CommitOutcome>> send(TxnRequest request);
   void end_lease(LeaseId lease);
