@@ -95,6 +95,8 @@ EtcdWarts ClusterPushPull::draw_warts() {
   warts.unknown_lost = chance(120);
   warts.stale = chance(300);
   warts.lost_event = chance(40);
+  warts.lost_revision = chance(40);
+  warts.lost_end = chance(200);
   warts.repeated = chance(200);
   warts.early_progress = chance(200);
   warts.fragments = chance(300);

@@ -4,9 +4,9 @@
 #include <gtest/gtest.h>
 
 #include "meta/etcd/store.h"
-#include "meta/etcd/testing/fake_etcd.h"
 #include "sim/ports/clock.h"
 #include "sim/ports/disk.h"
+#include "sim/ports/etcd_model.h"
 
 namespace hansa::meta::etcd::testing {
 namespace {
@@ -22,7 +22,7 @@ class EndpointsTest : public ::testing::Test {
   void SetUp() override { ASSERT_TRUE(endpoints_.set({at("one"), at("two")})); }
 
   sim::World world_{{.seed = 3}};
-  FakeEtcd etcd_{world_};
+  sim::EtcdModel etcd_{world_};
   Endpoints endpoints_{etcd_.channels()};
 };
 
@@ -71,7 +71,7 @@ TEST(EtcdStoreEndpoints, AStoreThatIsToldOfMoreEndpointsOutlivesThoseOfItsStart)
   sim::SimDisk disk(world, "node");
   sim::SimRandom random(4);
   NullLogger log;
-  FakeEtcd etcd(world);
+  sim::EtcdModel etcd(world);
   ASSERT_TRUE(disk.make_directories("/data"));
   StoreOptions options;
   options.endpoints = {at("first")};
@@ -81,7 +81,7 @@ TEST(EtcdStoreEndpoints, AStoreThatIsToldOfMoreEndpointsOutlivesThoseOfItsStart)
   auto store = Store::open(disk, clock, random, log, executor, etcd.channels(), options, {}).value();
   ASSERT_TRUE(sim::run(world, executor, store->ready()));
   store->set_endpoints({at("first"), at("second")});
-  etcd.cut_off.insert("first");
+  etcd.set_away({"first"});
   world.run_for(2s);
   EXPECT_TRUE(sim::run(world, executor, store->barrier()));
   const auto put = sim::run(

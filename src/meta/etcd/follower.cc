@@ -90,25 +90,54 @@ io::Task<Result<void>> EtcdStore::follow_once() {
   co_return co_await watch_events(position.revision + 1);
 }
 
-// A store may have gone back and then on, past the view: at the view's own revision it shows (H2d). range: that
-// revision is compacted.
+// A store may have gone back and then on, past the view: at the view's own revision it shows (H2d). More commits up to
+// there than the view has heard of are lost events, where the view's last one is the store's too. range: that revision
+// is compacted.
 io::Task<Result<void>> EtcdStore::confirm_past(sqlite::ReplicaPosition position) {
-  const HeadPosition& view = fed_;
+  const HeadPosition view = fed_;
   auto now = co_await read_head();
   // A full store of an old version takes no put; its past can still be read.
   if (!now && now.error().code != ErrorCode::out_of_space) co_return std::move(now).error();
-  bool back = now && went_back(view, position.revision, now->version, now->operation, now->revision);
-  if (!back) {
-    RangeRequest request{.key = key(head_key), .end = {}, .limit = 0, .revision = position.revision};
-    const auto call = [&request](Channel& channel, io::Duration deadline) { return channel.range(request, deadline); };
-    HANSA_CO_TRY(const RangeReply then, co_await endpoints_.read<RangeReply>(call));
-    const bool had = !then.values.empty();
-    back = (had ? then.values.front().version : 0) != view.version ||
-           (had && head_operation(then.values.front().value) != view.operation);
+  if (!now || !went_back(view, position.revision, now->version, now->operation, now->revision)) {
+    HANSA_CO_TRY(const HeadPosition then, co_await head_at(position.revision));
+    if (then.version == view.version && then.operation == view.operation) co_return Result<void>{};
+    if (view.version != 0 && then.version > view.version) {
+      HANSA_CO_TRY(const HeadPosition last, co_await head_at(replica_mod(head_key)));
+      if (last.version == view.version && last.operation == view.operation) {
+        miss_event(position.revision);
+        co_return make_error(ErrorCode::unavailable, "an event is missing");
+      }
+    }
   }
-  if (!back) co_return Result<void>{};
   give_up_view();
   co_return make_error(ErrorCode::unavailable, "the store is not the one that the view copied");
+}
+
+// Version 0: there was none.
+io::Task<Result<HeadPosition>> EtcdStore::head_at(Revision revision) {
+  RangeRequest request{.key = key(head_key), .end = {}, .limit = 0, .revision = revision};
+  const auto call = [&request](Channel& channel, io::Duration deadline) { return channel.range(request, deadline); };
+  HANSA_CO_TRY(const RangeReply reply, co_await endpoints_.read<RangeReply>(call));
+  if (reply.values.empty()) co_return HeadPosition{};
+  const KeyValue& head = reply.values.front();
+  co_return HeadPosition{.version = head.version, .operation = head_operation(head.value)};
+}
+
+// Also while nothing is answered from the view.
+Revision EtcdStore::replica_mod(std::string_view name) {
+  auto view = replica_->read();
+  if (!view) return 0;
+  auto record = (*view)->get(name);
+  return record && *record != nullptr ? (*record)->mod : 0;
+}
+
+void EtcdStore::miss_event(Revision revision) {
+  must_load_ = true;
+  auto stopped = gauge_.state();
+  stopped.loading = true;
+  gauge_.set(stopped);
+  note([](StoreHealth& health) { ++health.resyncs; });
+  log_.error("the feed lost an event; this node's view is loaded anew", {{"revision", revision}});
 }
 
 io::Task<Result<void>> EtcdStore::watch_events(Revision from) {
@@ -139,12 +168,7 @@ io::Task<Result<void>> EtcdStore::apply(std::vector<ChangeSet> sets) {
   for (const auto& set : sets) {
     const Sequence sequence = check_sequence(fed_, set);
     if (sequence == Sequence::gap) {
-      must_load_ = true;
-      auto stopped = gauge_.state();
-      stopped.loading = true;
-      gauge_.set(stopped);
-      note([](StoreHealth& health) { ++health.resyncs; });
-      log_.error("the feed lost an event; this node's view is loaded anew", {{"revision", set.revision}});
+      miss_event(set.revision);
       co_return make_error(ErrorCode::unavailable, "an event is missing");
     }
     if (sequence == Sequence::foreign) {

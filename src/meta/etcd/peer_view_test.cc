@@ -2,9 +2,9 @@
 #include <gtest/gtest.h>
 
 #include "meta/etcd/store.h"
-#include "meta/etcd/testing/fake_etcd.h"
 #include "sim/ports/clock.h"
 #include "sim/ports/disk.h"
+#include "sim/ports/etcd_model.h"
 
 namespace hansa::meta::etcd::testing {
 namespace {
@@ -82,7 +82,7 @@ class PeerViewTest : public ::testing::Test {
   sim::SimDisk disk_{world_, "node"};
   sim::SimRandom random_{5};
   NullLogger log_;
-  FakeEtcd etcd_{world_};
+  sim::EtcdModel etcd_{world_};
   std::unique_ptr<Store> peer_;
   std::unique_ptr<Store> mine_;
   int asked_ = 0;

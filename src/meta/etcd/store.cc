@@ -41,6 +41,7 @@ Result<void> EtcdStore::start() {
     scope_.spawn("probe", probe_loop());
     scope_.spawn("barrier", barrier_loop());
     scope_.spawn("follow", follow_loop());
+    scope_.spawn("ends", ends_loop());
   });
   return {};
 }

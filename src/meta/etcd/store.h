@@ -8,6 +8,8 @@
 //    answer. A head behind the view's, or equal with another operation, is a store that went back in time: the view is
 //    discarded and loaded anew, and an alarm stands until the operator clears it (health().alarm). Whether it went back
 //    and then on, past the view, is looked up at the view's own revision before each watch.
+//  - ends of leases carry no head: leased keys that etcd lacks while the view keeps them are found by looking, and then
+//    the view is loaded anew.
 //  - commits apply at most once: no commit is sent twice by itself; what may have happened is CommitStatus::unknown.
 //    A committed one returns once this node's view shows it (or after view_wait, if the view lags).
 //  - deletes of keys that are absent are left out by a compare, so that `n` in head counts events.

@@ -1,5 +1,5 @@
 // The implementation of etcd::Store; private to this room. store.cc: commits and what callers see; fence.cc: barriers;
-// probe.cc: whether etcd answers; follower.cc: the feed and loading anew; lease.cc: leases.
+// probe.cc: whether etcd answers; follower.cc: the feed and loading anew; ends.cc: lost ends of leases; lease.cc: leases.
 #pragma once
 
 #include <atomic>
@@ -142,6 +142,9 @@ class EtcdStore final : public Store {
   io::Task<void> follow_loop();
   io::Task<Result<void>> follow_once();
   io::Task<Result<void>> confirm_past(sqlite::ReplicaPosition position);
+  io::Task<Result<HeadPosition>> head_at(Revision revision);
+  Revision replica_mod(std::string_view name);
+  void miss_event(Revision revision);
   io::Task<Result<void>> watch_events(Revision from);
   io::Task<Result<void>> apply(std::vector<ChangeSet> sets);
   io::Task<Result<void>> load();
@@ -156,6 +159,10 @@ class EtcdStore final : public Store {
   void interrupt();  // the watch under way; the executor's thread only
   void publish_position();
   Revision mod_in_view(const std::string& key);
+
+  // ends.cc
+  io::Task<void> ends_loop();
+  io::Task<Result<std::map<std::string, Revision>>> ended_in_view();
 
   io::Task<Result<CommitOutcome>> send(TxnRequest request);
   void end_lease(LeaseId lease);

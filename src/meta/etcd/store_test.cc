@@ -172,6 +172,52 @@ TEST_F(EtcdStoreTest, AnEventLostInBetweenIsNoticedAtTheNextHead) {
   EXPECT_EQ(store_->health().resyncs, 1U);
 }
 
+// A revision without head, of a lease's end, moves the view past the one that was lost.
+TEST_F(EtcdStoreTest, AnEventLostBeforeTheEndOfALeaseIsNoStoreThatWentBack) {
+  start();
+  auto lease = run(store_->lease(3s)).value();
+  (void)run(
+      store_->commit({.operation = "op", .compares = {}, .puts = {{"alive/x", "1", lease->id()}}, .deletes = {}}));
+  etcd_.lose(etcd_.state().revision + 1);
+  (void)put("a", "lost");
+  lease.reset();
+  world_.run_for(1s);
+  etcd_.break_watches();
+  world_.run_for(5s);
+  pass();
+  expect_truth();
+  EXPECT_EQ(get("a"), "lost");
+  EXPECT_EQ(store_->health().alarm, "");
+  EXPECT_EQ(store_->health().resyncs, 1U);
+}
+
+TEST_F(EtcdStoreTest, TheLostEndOfALeaseIsFoundByLooking) {
+  start();
+  auto lease = run(store_->lease(3s)).value();
+  (void)run(
+      store_->commit({.operation = "op", .compares = {}, .puts = {{"alive/x", "1", lease->id()}}, .deletes = {}}));
+  etcd_.set_warts({.lost_end = 1000});
+  lease.reset();
+  world_.run_for(1s);
+  EXPECT_EQ(get("alive/x"), "1") << "nothing tells the view";
+  world_.run_for(10s);
+  pass();
+  expect_truth();
+  EXPECT_EQ(store_->health().resyncs, 1U);
+  EXPECT_EQ(store_->health().alarm, "");
+}
+
+TEST_F(EtcdStoreTest, LeasedKeysThatLiveAreNoReasonToLoadAnything) {
+  start();
+  auto lease = run(store_->lease(3s)).value();
+  for (int i = 0; i < 30; ++i) {
+    (void)run(store_->commit(
+        {.operation = "op", .compares = {}, .puts = {{"alive/x", std::to_string(i), lease->id()}}, .deletes = {}}));
+    world_.run_for(2s);
+  }
+  EXPECT_EQ(store_->health().resyncs, 0U);
+}
+
 TEST_F(EtcdStoreTest, AViewWhoseHistoryWasCompactedWhileItWasAwayIsLoadedAnew) {
   start();
   committed("a", "1");
