@@ -1,5 +1,5 @@
-// ViewFetch: where a member that was away too long gets a newer view (the store's history no longer reaches back to it):
-// a copy of another member's file, so that etcd is not read whole by everybody who comes back.
+// ViewFetch: where a member that was away too long gets a newer view (the store's history does not reach back to it any
+// more): a copy of another member's file, so that etcd is not read whole by everybody who comes back.
 //
 // The stale view names the members and where they are. Its copy is believed as far as its file's checks go; the store
 // then compares its head with etcd's at that very revision before anything is answered from it.

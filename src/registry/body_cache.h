@@ -1,5 +1,5 @@
-// Manifest bodies by digest, the ones used last, within a number of bytes of memory. Content-addressed, so nothing ever goes
-// stale: whether a manifest exists is asked of the catalogue each time. Thread-safe.
+// Manifest bodies by digest, the ones used last, within a number of bytes of memory. Content-addressed, so nothing ever
+// goes stale: whether a manifest exists is asked of the catalogue each time. Thread-safe.
 #pragma once
 
 #include <list>

@@ -54,8 +54,8 @@ Result<void> ManagedEtcd::open() {
 meta::etcd::ChannelSettings ManagedEtcd::settings_of(const std::string& url) const {
   meta::etcd::ChannelSettings settings;
   settings.endpoint = url;
-  settings.tls =
-      meta::etcd::ClientTls{.ca = options_.etcd.ca, .certificate = options_.etcd.certificate, .key = options_.etcd.key, .issue = issue_};
+  settings.tls = meta::etcd::ClientTls{
+      .ca = options_.etcd.ca, .certificate = options_.etcd.certificate, .key = options_.etcd.key, .issue = issue_};
   return settings;
 }
 

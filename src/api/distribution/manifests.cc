@@ -29,8 +29,8 @@ http::Response manifest_response(const registry::ManifestHead& head) {
 io::Task<Result<std::string>> read_manifest(http::Request& request) {
   constexpr std::size_t step = 64 * KiB;
   std::string body;
-  const auto expected = static_cast<std::size_t>(std::min<std::uint64_t>(
-      request.content_length.value_or(step), oci::max_manifest_size));
+  const auto expected =
+      static_cast<std::size_t>(std::min<std::uint64_t>(request.content_length.value_or(step), oci::max_manifest_size));
   body.resize(expected + 1);  // one more, to see the end
   std::size_t size = 0;
   while (true) {

@@ -222,7 +222,8 @@ io::Task<Result<void>> EtcdStore::load() {
   }
   std::ranges::sort(changes.changes, {}, [](const Change& change) -> const std::string& { return change.now.key; });
   feed_->restart(changes);
-  log_.info("this node's view of the metadata was loaded", {{"records", health().loaded_keys}, {"revision", loaded.revision}});
+  log_.info("this node's view of the metadata was loaded",
+            {{"records", health().loaded_keys}, {"revision", loaded.revision}});
   co_return Result<void>{};
 }
 

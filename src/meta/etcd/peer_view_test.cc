@@ -42,10 +42,11 @@ class PeerViewTest : public ::testing::Test {
     store.reset();
   }
   void committed(std::string key, std::string value) {
-    const auto outcome = sim::run(
-        world_, executor_,
-        peer_->commit(
-            {.operation = random_.hex(8), .compares = {}, .puts = {{std::move(key), std::move(value)}}, .deletes = {}}));
+    const auto outcome = sim::run(world_, executor_,
+                                  peer_->commit({.operation = random_.hex(8),
+                                                 .compares = {},
+                                                 .puts = {{std::move(key), std::move(value)}},
+                                                 .deletes = {}}));
     ASSERT_TRUE(outcome && outcome->status == CommitStatus::committed);
   }
   // This member's view falls behind the history that etcd keeps.
@@ -55,7 +56,8 @@ class PeerViewTest : public ::testing::Test {
     etcd_.compact(etcd_.state().revision - 1);
   }
   PeerView giving(std::function<Result<std::string>()> give) {
-    return [this, give = std::move(give)](std::unique_ptr<sqlite::ReadTransaction> stale) -> io::Task<Result<std::string>> {
+    return [this,
+            give = std::move(give)](std::unique_ptr<sqlite::ReadTransaction> stale) -> io::Task<Result<std::string>> {
       ++asked_;
       stale.reset();
       co_return give();
@@ -122,9 +124,9 @@ TEST_F(PeerViewTest, WhatIsNoCopyOfThisStoreIsLeftAside) {
 
 TEST_F(PeerViewTest, WithoutAPeerEtcdIsRead) {
   fall_behind();
-  mine_ = open("/mine/view.db", giving([]() -> Result<std::string> {
-                 return make_error(ErrorCode::not_found, "no member gave a copy");
-               }));
+  mine_ =
+      open("/mine/view.db",
+           giving([]() -> Result<std::string> { return make_error(ErrorCode::not_found, "no member gave a copy"); }));
   EXPECT_EQ(asked_, 1);
   expect_truth();
 }

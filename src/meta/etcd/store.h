@@ -65,8 +65,8 @@ struct StoreHealth {
   Revision target = 0;        // newest revision known; catch-up is done when they meet
   bool loading = false;       // the view is being loaded anew
   std::uint64_t loaded_keys = 0;
-  // Empty: none. "rewound": the store went back in time; "foreign": somebody else writes here; "corrupt": etcd says that
-  // its members' data differs.
+  // Empty: none. "rewound": the store went back in time; "foreign": somebody else writes here; "corrupt": etcd says
+  // that its members' data differs.
   std::string alarm;
   std::string version;  // of the server in use
   bool barrier_by_put = false;

@@ -1,5 +1,6 @@
 // The implementation of etcd::Store; private to this room. store.cc: commits and what callers see; fence.cc: barriers;
-// probe.cc: whether etcd answers; follower.cc: the feed and loading anew; ends.cc: lost ends of leases; lease.cc: leases.
+// probe.cc: whether etcd answers; follower.cc: the feed and loading anew; ends.cc: lost ends of leases; lease.cc:
+// leases.
 #pragma once
 
 #include <atomic>
@@ -156,7 +157,7 @@ class EtcdStore final : public Store {
   io::Task<Result<Loaded>> load_from_peer();
   Result<Loaded> load_copy(const std::string& path);
   Result<std::set<std::string>> discard();  // what the view had
-  void interrupt();  // the watch under way; the executor's thread only
+  void interrupt();                         // the watch under way; the executor's thread only
   void publish_position();
   Revision mod_in_view(const std::string& key);
 
@@ -195,8 +196,8 @@ class EtcdStore final : public Store {
 
   std::atomic<bool> must_load_ = false;
   std::atomic<bool> must_discard_ = false;
-  bool ask_peers_ = false;    // the next load is of a view that is only too old
-  bool asked_peers_ = false;  // since the feed last ran
+  bool ask_peers_ = false;                // the next load is of a view that is only too old
+  bool asked_peers_ = false;              // since the feed last ran
   io::TaskContext* following_ = nullptr;  // of the watch under way; the executor's thread only
   std::shared_ptr<Channel> watch_channel_;
   HeadPosition fed_;                 // head of what was handed to the view
