@@ -41,6 +41,15 @@ void EtcdStore::set_reachable(bool reachable) {
   if (changed && !reachable) log_.warn("the metadata store does not answer");
 }
 
+void EtcdStore::suspect() {
+  std::optional<io::Completion<Result<bool>>> rests;
+  {
+    const std::lock_guard guard(health_mutex_);
+    rests.swap(probe_rests_);
+  }
+  if (rests) rests->complete(true);
+}
+
 io::Task<Result<void>> EtcdStore::admit() {
   if (closed_) co_return make_error(ErrorCode::unavailable, "this node is stopping");
   {

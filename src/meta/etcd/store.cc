@@ -120,6 +120,7 @@ io::Task<Result<CommitOutcome>> EtcdStore::send(TxnRequest request) {
     last = std::move(reply).error();
     if (last.code == ErrorCode::ambiguous || last.code == ErrorCode::cancelled) {
       endpoints_.move_on(channel);
+      suspect();
       log_.warn("a commit's outcome is unknown", {{"error", last.message}});
       co_return CommitOutcome{CommitStatus::unknown, 0};
     }

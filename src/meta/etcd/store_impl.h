@@ -114,6 +114,7 @@ class EtcdStore final : public Store {
   }
   void raise(std::string_view alarm, std::string_view what);
   void set_reachable(bool reachable);
+  void suspect();  // something went unanswered: the probe looks now
   // Ok while etcd answers; else waits for the probe, at most fast_fail.
   io::Task<Result<void>> admit();
 
