@@ -47,6 +47,9 @@ bool permitted(const Call& call, Need need) {
   switch (need) {
     case Need::nothing:
     case Need::identity: return true;
+    case Need::read_or_ticket:
+      if (!call.ticket.empty()) return true;
+      [[fallthrough]];
     case Need::read: return call.access.may(auth::Action::read, call.repository);
     case Need::push: return call.access.may_push(call.repository);
     case Need::remove: return call.access.may(auth::Action::remove, call.repository);
@@ -59,6 +62,7 @@ bool permitted(const Call& call, Need need) {
 struct Trace {
   std::string user;
   std::string repository;
+  bool ticket = false;  // shown instead of credentials
   bool logged = true;
 };
 
@@ -114,8 +118,11 @@ class Api {
               .services = services_,
               .access = auth::Access({}, no_rights_),
               .repository = {},
-              .parameter = std::string(match.parameter)};
-    if (route.need != Need::nothing) {
+              .parameter = std::string(match.parameter),
+              .ticket = {}};
+    if (route.need == Need::read_or_ticket) call.ticket = request.query.get("ticket").value_or("");
+    trace.ticket = !call.ticket.empty();
+    if (route.need != Need::nothing && !trace.ticket) {
       HANSA_CO_TRY(call.access, co_await services_.authenticator.authenticate(credentials_of(request)));
       trace.user = call.access.identity().user;
     }
@@ -136,7 +143,7 @@ class Api {
   }
 
   http::Response failed(const http::Request& request, Error error, const Trace& trace) const {
-    const bool known = !trace.user.empty();
+    const bool known = !trace.user.empty() || trace.ticket;  // a login would not help a bad ticket
     if (error.code == ErrorCode::denied && !known && services_.authenticator.enabled()) {
       error.code = ErrorCode::unauthenticated;  // whoever logs in may have the right
       error.message = "this needs a login";
@@ -149,7 +156,7 @@ class Api {
     }
     if (response.status >= 500) {
       services_.log.error("request failed", {{"method", http::to_string(request.method)},
-                                             {"path", request.target},
+                                             {"path", std::string(request.path())},
                                              {"statusCode", response.status},
                                              {"error", describe(error)}});
     }

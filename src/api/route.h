@@ -29,7 +29,10 @@ enum class Need : std::uint8_t {
   nothing,   // open to all, credentials are not even looked at
   identity,  // authenticated, or anonymous where that is allowed
   read,      // the same, and the right on {name}
-  push,      // create or update
+  // As read; but a request with the parameter "ticket" comes from a redirect of another member: credentials are not
+  // looked at, clients drop them on the way, and the handler checks the ticket instead.
+  read_or_ticket,
+  push,  // create or update
   remove,
   metrics,  // may read the metrics
 };
@@ -41,6 +44,7 @@ struct Call {
   auth::Access access;
   oci::RepositoryName repository;  // of routes with {name}
   std::string parameter;           // of routes with another parameter
+  std::string ticket;              // of routes that take one; empty: none was shown
 };
 
 // Errors become the specification's JSON (api/spec_error.h).

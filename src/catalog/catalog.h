@@ -57,6 +57,7 @@ class Catalog {
   // Whether this process passed a barrier, of whatever call, that began within `span` (boot-time clock). Thread-safe.
   bool passed_within(io::Duration span) const;
   io::BootTime boot_time() const { return clock_.boot(); }
+  io::WallTime wall_time() const { return clock_.wall(); }
 
   // Plan, commit, and settle:
   //  - a refusal is planned once more after a barrier (H9) and then returned;

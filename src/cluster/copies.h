@@ -5,7 +5,7 @@
 //             fails or is slow is replaced by another.
 //   obtain    the blob from the own store, fetched into it first where it is missing. Any number of simultaneous
 //             callers make one fetch. Every byte is checked by the digest before anybody sees it.
-//   serve     the verbs ping, blob.get, blob.put and blob.receipt. A peer's blob.get never fetches onward (T9), and
+//   serve     the verbs blob.get, blob.put and blob.receipt. A peer's blob.get never fetches onward (T9), and
 //             receiving has slots of its own and waits for nothing remote (T8).
 //
 // Thread rule: any executor's thread. What it is given outlives it, and it outlives every call and the network's
@@ -47,8 +47,7 @@ class Copies {
   Copies(io::PeerNetwork& peers, const Membership& members, blob::BlobStore& blobs, catalog::Catalog& catalog,
          io::Random& random, Logger& log, CopiesOptions options = {});
 
-  // `boot`: the nonce of this start, for ping.
-  void serve(PeerDispatch& dispatch, std::string boot = {});
+  void serve(PeerDispatch& dispatch);
 
   // `own` and as many others' as the layout's W asks for. Nobody is asked where W is 1. unavailable: that many copies
   // cannot be had now.

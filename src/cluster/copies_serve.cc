@@ -1,16 +1,10 @@
 // What peers ask of Copies.
-#include <nlohmann/json.hpp>
-
 #include "cluster/copies.h"
 #include "cluster/copies_parts.h"
 
 namespace hansa::cluster {
 
-void Copies::serve(PeerDispatch& dispatch, std::string boot) {
-  const std::string pong = nlohmann::json{{"node", ports_.members.self().value()}, {"boot", boot}}.dump();
-  dispatch.on("ping", [pong](io::NodeId, io::PeerRequest) -> io::Task<Result<io::PeerResponse>> {
-    co_return io::PeerResponse{.result = pong, .body = nullptr};
-  });
+void Copies::serve(PeerDispatch& dispatch) {
   dispatch.on("blob.get", [this](io::NodeId, io::PeerRequest request) { return on_get(std::move(request)); });
   dispatch.on("blob.put", [this](io::NodeId, io::PeerRequest request) { return on_put(std::move(request)); });
   dispatch.on("blob.receipt", [this](io::NodeId, io::PeerRequest request) { return on_receipt(std::move(request)); });

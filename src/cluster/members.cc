@@ -14,7 +14,8 @@ Result<std::unique_ptr<Members>> Members::open(meta::MetadataStore& store, catal
   const auto listener = [changes = &members->changes_](const meta::ChangeSet& set) {
     const auto concerns = [](const meta::Change& change) {
       const std::string_view key = change.now.key;
-      return key.starts_with("node/") || key.starts_with("alive/") || key == catalog::keys::layout;
+      return key.starts_with("node/") || key.starts_with("alive/") || key.starts_with("holds/") ||
+             key == catalog::keys::layout;
     };
     if (std::ranges::any_of(set.changes, concerns)) ++*changes;
   };
@@ -35,6 +36,8 @@ Result<MemberState> member_state(catalog::Snapshot& view, catalog::Member entry,
                   .disk_available = alive->record.disk_available,
                   .applied = alive->record.applied};
   }
+  HANSA_TRY(auto holds, view.holds(entry.id));
+  if (holds) state.holds = std::make_shared<const catalog::HoldsRecord>(std::move(holds->record));
   state.record = std::move(entry.record);
   return state;
 }

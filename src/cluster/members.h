@@ -1,5 +1,5 @@
-// Members: the Membership of a node's own view: read again when a node, a sign of life or the layout changed. Thread-
-// safe; a view that cannot be read leaves the last picture.
+// Members: the Membership of a node's own view: read again when a node, a sign of life, a mark or the layout changed.
+// Thread-safe; a view that cannot be read leaves the last picture.
 #pragma once
 
 #include <atomic>

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "catalog/member_records.h"
 #include "catalog/records.h"
 #include "io/peer_network.h"
 
@@ -25,6 +27,7 @@ struct MemberState {
   bool alive = false;      // its lease stands
   bool in_layout = false;  // of the newest layout: its receipts count
   MemberLoad load;
+  std::shared_ptr<const catalog::HoldsRecord> holds;  // its mark; null: none yet
 };
 
 class Membership {

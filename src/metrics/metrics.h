@@ -22,7 +22,6 @@ namespace prometheus {
 class Counter;
 class Gauge;
 class Histogram;
-class Summary;
 }  // namespace prometheus
 
 namespace hansa::metrics {
@@ -56,13 +55,19 @@ class Histogram {
  private:
   prometheus::Histogram* impl_;
 };
-class Summary {  // count and sum, no quantiles
+// Count and sum, no quantiles. Not the library's: that one keeps samples for quantiles also where none are wanted,
+// which was a seventh of the CPU of a manifest GET.
+class Summary {
  public:
-  explicit Summary(prometheus::Summary& impl) : impl_(&impl) {}
+  struct Cell {
+    std::atomic<std::uint64_t> count = 0;
+    std::atomic<double> sum = 0;
+  };
+  explicit Summary(Cell& cell) : cell_(&cell) {}
   void observe(double value) const;
 
  private:
-  prometheus::Summary* impl_;
+  Cell* cell_;
 };
 
 class Registry {

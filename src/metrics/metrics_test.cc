@@ -72,7 +72,7 @@ TEST(ServerMetrics, ASingleNodeShowsOneMemberAndNothingOfASharedStore) {
 
 TEST(ServerMetrics, AMemberShowsItsClusterItsStoreAndItsView) {
   ServerMetrics metrics(build());
-  NodeNumbers numbers{.ready = true, .members = 3, .members_alive = 2};
+  NodeNumbers numbers{.ready = true, .members = 3, .members_alive = 2, .redirects = 12};
   numbers.metadata = MetadataNumbers{.reachable = true,
                                      .alarm = true,
                                      .view_lag = 4,
@@ -88,7 +88,7 @@ TEST(ServerMetrics, AMemberShowsItsClusterItsStoreAndItsView) {
   for (const char* line :
        {"hansa_members 3", "hansa_members_alive 2", "hansa_metadata_reachable 1", "hansa_metadata_alarm 1",
         "hansa_view_lag_revisions 4", "hansa_metadata_barriers 50", "hansa_metadata_barrier_reads 6",
-        "hansa_metadata_commits 7", "hansa_metadata_unknown_commits 8", "hansa_view_resyncs 9",
+        "hansa_metadata_commits 7", "hansa_metadata_unknown_commits 8", "hansa_view_resyncs 9", "hansa_redirects 12",
         "hansa_view_differences 10", "hansa_metadata_size_bytes 11"}) {
     EXPECT_TRUE(has_line(text, line)) << line << "\n" << text;
   }

@@ -80,6 +80,7 @@ void ServerMetrics::set_members(const NodeNumbers& now) {
   set("hansa_members", "Members of the cluster", now.members);
   set("hansa_members_alive", "Members that give a sign of life", now.members_alive);
   if (!now.metadata) return;
+  set("hansa_redirects", "Blob requests sent to another member since the start", now.redirects);
   const MetadataNumbers& store = *now.metadata;
   set("hansa_metadata_reachable", "1 when the metadata store answered last", store.reachable ? 1 : 0);
   set("hansa_metadata_alarm", "1 while an alarm about the metadata store stands", store.alarm ? 1 : 0);

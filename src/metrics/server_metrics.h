@@ -49,6 +49,7 @@ struct NodeNumbers {
   std::uint64_t disk_available = 0;
   std::uint64_t members = 1;  // that are not gone; a single node is its only one
   std::uint64_t members_alive = 1;
+  std::uint64_t redirects = 0;                             // of clients to other members, since the start
   std::optional<MetadataNumbers> metadata = std::nullopt;  // of a member of a cluster
   std::uint64_t connections = 0;                           // open now
   std::uint64_t connections_accepted = 0;                  // since the start

@@ -23,6 +23,8 @@ io::Task<Result<void>> ClusterSide::take_part(catalog::NodeRecord record) {
 void ClusterSide::join_blobs(blob::BlobStore& blobs) {
   copies_ =
       std::make_unique<cluster::Copies>(*p_.ports.peers, *members_, blobs, p_.catalog, p_.ports.random, p_.ports.log);
+  pulses_ = std::make_unique<cluster::Pulses>(*p_.ports.peers, *members_, p_.ports.clock);
+  sources_ = std::make_unique<cluster::Sources>(*members_, *pulses_, p_.ports.clock, p_.options.cluster->route);
   exchange_ = std::make_unique<ViewExchange>(p_.ports.disk, p_.ports.random, p_.ports.log, *p_.ports.peers, *members_,
                                              p_.store, p_.options.root);
   cluster::Holder::Ports ports{.store = p_.store,
@@ -41,7 +43,11 @@ void ClusterSide::join_blobs(blob::BlobStore& blobs) {
 }
 
 registry::ClusterParts ClusterSide::parts_of_registry() {
-  return {.copies = *copies_, .peers = *p_.ports.peers, .members = *members_, .node = p_.identity.node};
+  return {.copies = *copies_,
+          .peers = *p_.ports.peers,
+          .members = *members_,
+          .sources = *sources_,
+          .node = p_.identity.node};
 }
 
 void ClusterSide::serve(registry::RegistryService& registry) {
@@ -51,6 +57,7 @@ void ClusterSide::serve(registry::RegistryService& registry) {
   }
   auto dispatch = std::make_shared<cluster::PeerDispatch>();
   copies_->serve(*dispatch);
+  pulses_->serve(*dispatch, boot_);
   exchange_->serve(*dispatch);
   registry.serve(*dispatch);
   p_.ports.peers->serve([dispatch](io::NodeId from, io::PeerRequest request) {
@@ -68,6 +75,7 @@ std::optional<std::string> ClusterSide::address_of(const io::NodeId& id) const {
 void ClusterSide::run(io::TaskScope& scope) {
   driver_->run(scope);
   holder_->run(scope);
+  pulses_->run(scope);
   scope.spawn("compare views", exchange_->compare_loop());
 }
 

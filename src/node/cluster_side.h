@@ -51,6 +51,7 @@ class ClusterSide {
     std::size_t alive = 1;
   };
   MemberCount count_members() const;
+  std::uint64_t redirects() const { return sources_ ? sources_->redirects() : 0; }
   std::uint64_t view_differences() const { return exchange_ ? exchange_->differences() : 0; }
   bool displaced() const { return driver_->displaced(); }
   io::Task<Result<std::string>> status();
@@ -70,6 +71,8 @@ class ClusterSide {
   std::unique_ptr<cluster::Members> members_;
   std::unique_ptr<cluster::MemberDriver> driver_;
   std::unique_ptr<cluster::Copies> copies_;
+  std::unique_ptr<cluster::Pulses> pulses_;
+  std::unique_ptr<cluster::Sources> sources_;
   std::unique_ptr<cluster::Holder> holder_;
   std::unique_ptr<ViewExchange> exchange_;
   registry::RegistryService* registry_ = nullptr;

@@ -246,7 +246,7 @@ Result<void> RealNode::open_blobs() {
                                                                          .boot = identity_.boot});
   registry::RegistryOptions registry_options;
   registry_options.pulls = counters_.get();
-  registry_options.upload_secret = options_.cluster ? options_.cluster->secret : identity_.secret;
+  registry_options.secret = options_.cluster ? options_.cluster->secret : identity_.secret;
   registry_options.max_uploads = options_.max_uploads;
   std::optional<registry::ClusterParts> cluster;
   if (side_) {
@@ -365,6 +365,7 @@ Status RealNode::status() {
   if (shared_) status.metadata = shared_->health();
   if (side_) {
     status.view_differences = side_->view_differences();
+    status.redirects = side_->redirects();
     const auto count = side_->count_members();
     status.members = count.all;
     status.members_alive = count.alive;

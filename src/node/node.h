@@ -19,6 +19,7 @@
 #include "base/result.h"
 #include "blob/store.h"
 #include "catalog/catalog.h"
+#include "cluster/sources.h"
 #include "io/clock.h"
 #include "io/disk.h"
 #include "io/executor.h"
@@ -83,6 +84,7 @@ struct ClusterOptions {
   std::string cluster;            // its nonce, where Hansa keeps etcd; else empty
   std::string secret;             // the same on all members: signs upload sessions
   io::Duration max_staleness = std::chrono::hours(1);
+  cluster::Route route = cluster::Route::redirect;
   std::map<std::string, std::string> rules;      // hashes of the rules that must agree on all members, by name
   std::function<VotersWord()> voters = nullptr;  // null: the etcd is somebody else's
 };
@@ -112,6 +114,7 @@ struct Status {
   std::uint64_t view_differences = 0;               // found between views since the start
   std::uint64_t members = 1;                        // that are not gone, this one included
   std::uint64_t members_alive = 1;
+  std::uint64_t redirects = 0;  // of clients to other members since the start
 };
 
 class Node {

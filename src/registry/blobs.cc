@@ -1,5 +1,8 @@
 // Use cases around blobs that are there.
+#include <algorithm>
+
 #include "registry/service_impl.h"
+#include "registry/ticket.h"
 
 namespace hansa::registry {
 namespace {
@@ -11,6 +14,17 @@ Error no_blob(const oci::RepositoryName& repository, const oci::Digest& digest) 
 
 BlobHead head_of(const oci::Digest& digest, const catalog::BlobState& state, bool stale) {
   return {.digest = digest, .size = state.size, .media_type = state.media_type, .stale = stale};
+}
+
+// The reader, which keeps the handle for as long as anybody keeps it.
+std::shared_ptr<blob::BlobReader> counted(std::shared_ptr<blob::BlobReader> reader,
+                                          std::shared_ptr<const void> handle) {
+  struct Both {
+    std::shared_ptr<blob::BlobReader> reader;
+    std::shared_ptr<const void> handle;
+  };
+  blob::BlobReader* raw = reader.get();
+  return {std::make_shared<Both>(Both{std::move(reader), std::move(handle)}), raw};
 }
 
 }  // namespace
@@ -37,16 +51,41 @@ io::Task<Result<BlobHead>> Service::head_blob(auth::Access who, oci::RepositoryN
   co_return head_of(digest, *state, stale);
 }
 
-io::Task<Result<BlobContent>> Service::get_blob(auth::Access who, oci::RepositoryName repository, oci::Digest digest) {
-  HANSA_CO_CHECK(require(who, auth::Action::read, repository));
+// Where the client goes for the bytes; nullopt: nowhere, they are sent from here.
+Result<std::optional<BlobElsewhere>> Service::elsewhere(catalog::Snapshot& view, const oci::RepositoryName& repository,
+                                                        const oci::Digest& digest, std::uint64_t size,
+                                                        const BlobPull& pull) {
+  // Whoever was sent here is not sent on.
+  if (!cluster_ || !pull.may_redirect || !pull.ticket.empty()) return std::optional<BlobElsewhere>();
+  const std::uint64_t bytes = std::min(pull.length, size - std::min(size, pull.offset));
+  HANSA_TRY(auto url, cluster_->sources.elsewhere(
+                          view, {.digest = digest, .offset = pull.offset, .bytes = bytes, .secure = pull.secure}));
+  if (!url) return std::optional<BlobElsewhere>();
+  return std::optional(
+      BlobElsewhere{.url = *std::move(url), .ticket = make_ticket(secret_, repository, digest, catalog_.wall_time())});
+}
+
+io::Task<Result<BlobContent>> Service::get_blob(auth::Access who, oci::RepositoryName repository, oci::Digest digest,
+                                                BlobPull pull) {
+  if (pull.ticket.empty()) {
+    HANSA_CO_CHECK(require(who, auth::Action::read, repository));
+  } else {
+    HANSA_CO_CHECK(check_ticket(secret_, pull.ticket, repository, digest, catalog_.wall_time()));
+  }
   std::optional<catalog::BlobState> state;
+  std::optional<BlobElsewhere> other;
   bool stale = false;
   {
     HANSA_CO_TRY(auto seen, co_await fresh_or_stale());
     HANSA_CO_TRY(state, seen.view.blob(repository, digest));
     if (!state) co_return missing_from(seen, repository, no_blob(repository, digest));
     stale = seen.outage.has_value();
+    // Without a quorum the other's barrier passes no more than this one's.
+    if (!stale) {
+      HANSA_CO_TRY(other, elsewhere(seen.view, repository, digest, state->size, pull));
+    }
   }
+  if (other) co_return BlobContent{.head = head_of(digest, *state, false), .reader = nullptr, .elsewhere = other};
   auto opened = co_await open_blob(digest);
   if (!opened && opened.error().code == ErrorCode::not_found) {
     log_.error("a blob's file is missing", {{"repository", repository.text()}, {"digest", digest.text()}});
@@ -54,9 +93,13 @@ io::Task<Result<BlobContent>> Service::get_blob(auth::Access who, oci::Repositor
                          "the bytes of " + digest.text() + " cannot be had now; push the blob again to heal it");
   }
   if (!opened) co_return opened.error();
-  BlobContent content{.head = head_of(digest, *state, stale), .reader = std::move(*opened)};
+  BlobContent content{.head = head_of(digest, *state, stale), .reader = std::move(*opened), .elsewhere = {}};
   // A manifest names what it likes; the stored file is the truth.
   content.head.size = content.reader->size();
+  if (cluster_) {
+    const std::uint64_t bytes = std::min(pull.length, content.head.size - std::min(content.head.size, pull.offset));
+    content.reader = counted(std::move(content.reader), cluster_->sources.sending(bytes));
+  }
   co_return content;
 }
 

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -52,9 +53,25 @@ struct BlobHead {
   bool stale = false;      // see Registry
 };
 
+// How a client asks for a blob's bytes.
+struct BlobPull {
+  std::uint64_t offset = 0;                                          // of the first byte that it wants
+  std::uint64_t length = std::numeric_limits<std::uint64_t>::max();  // as many as there are
+  bool may_redirect = false;                                         // it can be sent to another member of the cluster
+  bool secure = false;  // it came over TLS, and is not sent to a member that has none
+  std::string ticket;   // what another member gave it along (ticket.h): stands for its credentials
+};
+
+// Another member, which sends the bytes.
+struct BlobElsewhere {
+  std::string url;     // http(s)://host:port
+  std::string ticket;  // to be shown there
+};
+
 struct BlobContent {
   BlobHead head;
-  std::shared_ptr<blob::BlobReader> reader;
+  std::shared_ptr<blob::BlobReader> reader;  // null: elsewhere
+  std::optional<BlobElsewhere> elsewhere;
 };
 
 // ---- push -------------------------------------------------------------------------------------------------------
@@ -131,8 +148,9 @@ class Registry {
   // renews what nothing holds (DESIGN.md 6.5).
   virtual io::Task<Result<BlobHead>> head_blob(auth::Access who, oci::RepositoryName repository,
                                                oci::Digest digest) = 0;
-  virtual io::Task<Result<BlobContent>> get_blob(auth::Access who, oci::RepositoryName repository,
-                                                 oci::Digest digest) = 0;
+  // A ticket that does not open this blob is denied, whoever shows it.
+  virtual io::Task<Result<BlobContent>> get_blob(auth::Access who, oci::RepositoryName repository, oci::Digest digest,
+                                                 BlobPull pull = {}) = 0;
   virtual io::Task<Result<void>> delete_blob(auth::Access who, oci::RepositoryName repository, oci::Digest digest) = 0;
   // True: mounted, the blob is in the repository now. False: no readable source; open a session instead.
   virtual io::Task<Result<bool>> mount_blob(auth::Access who, oci::RepositoryName repository, oci::Digest digest,

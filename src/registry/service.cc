@@ -17,7 +17,7 @@ Error refusal(const auth::Access& who, std::string_view action, const oci::Repos
 }
 
 SessionOptions session_options(const RegistryOptions& options, const std::optional<ClusterParts>& cluster) {
-  SessionOptions sessions{.secret = options.upload_secret, .node = {}, .max_open = options.max_uploads, .in_use = {}};
+  SessionOptions sessions{.secret = options.secret, .node = {}, .max_open = options.max_uploads, .in_use = {}};
   if (cluster) {
     sessions.node = cluster->node;
     sessions.in_use = [&copies = cluster->copies](const std::string& id) { return copies.is_staging(id); };
@@ -50,6 +50,7 @@ Service::Service(catalog::Catalog& catalog, blob::BlobStore& blobs, io::Random& 
       random_(random),
       log_(log),
       cluster_(std::move(cluster)),
+      secret_(options.secret),
       max_staleness_(options.max_staleness),
       pulls_(options.pulls),
       members_failed_(std::numeric_limits<std::int64_t>::min() / 2),

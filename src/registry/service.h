@@ -11,6 +11,7 @@
 #include "catalog/catalog.h"
 #include "catalog/pull_counter.h"
 #include "cluster/copies.h"
+#include "cluster/sources.h"
 #include "io/random.h"
 #include "registry/registry.h"
 
@@ -21,11 +22,13 @@ struct ClusterParts {
   cluster::Copies& copies;
   io::PeerNetwork& peers;
   const cluster::Membership& members;
+  cluster::Sources& sources;
   std::string node;  // this one's id
 };
 
 struct RegistryOptions {
-  std::string upload_secret;                      // for the MACs of upload sessions; kept over restarts; the cluster's
+  // For the MACs of upload sessions and of tickets; kept over restarts; the cluster's.
+  std::string secret;
   std::size_t max_uploads = 1000;                 // open sessions
   std::size_t manifest_cache = 16 * 1024 * 1024;  // bytes of manifest bodies kept in memory
   // How long after the last barrier that passed a member without a quorum still answers from its view, marked (P6).

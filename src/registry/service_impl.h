@@ -36,7 +36,8 @@ class Service final : public RegistryService {
   io::Task<Result<void>> delete_manifest(auth::Access who, oci::RepositoryName repository,
                                          oci::Reference reference) override;
   io::Task<Result<BlobHead>> head_blob(auth::Access who, oci::RepositoryName repository, oci::Digest digest) override;
-  io::Task<Result<BlobContent>> get_blob(auth::Access who, oci::RepositoryName repository, oci::Digest digest) override;
+  io::Task<Result<BlobContent>> get_blob(auth::Access who, oci::RepositoryName repository, oci::Digest digest,
+                                         BlobPull pull) override;
   io::Task<Result<void>> delete_blob(auth::Access who, oci::RepositoryName repository, oci::Digest digest) override;
   io::Task<Result<bool>> mount_blob(auth::Access who, oci::RepositoryName repository, oci::Digest digest,
                                     std::optional<oci::RepositoryName> from) override;
@@ -90,6 +91,8 @@ class Service final : public RegistryService {
                                                                       oci::Reference reference);
   io::Task<Result<io::PeerResponse>> on_find(io::PeerRequest request);
   io::Task<Result<std::shared_ptr<blob::BlobReader>>> open_blob(oci::Digest digest);
+  Result<std::optional<BlobElsewhere>> elsewhere(catalog::Snapshot& view, const oci::RepositoryName& repository,
+                                                 const oci::Digest& digest, std::uint64_t size, const BlobPull& pull);
   io::Task<Result<std::shared_ptr<const std::string>>> manifest_body(oci::Digest digest, std::uint64_t size);
   // Reads what manifests refer to whose references are not in this node's view yet: pushed through another member, too
   // large for their records. False: nothing was missing.
@@ -139,6 +142,7 @@ class Service final : public RegistryService {
   io::Random& random_;
   Logger& log_;
   const std::optional<ClusterParts> cluster_;
+  const std::string secret_;
   const io::Duration max_staleness_;
   catalog::PullCounter* const pulls_;         // null: nobody counts
   std::atomic<std::int64_t> members_failed_;  // boot time at which no member could say, nanoseconds

@@ -216,7 +216,8 @@ metrics::NodeNumbers Application::numbers() {
                            .disk_total = status.disk_total,
                            .disk_available = status.disk_available,
                            .members = status.members,
-                           .members_alive = status.members_alive};
+                           .members_alive = status.members_alive,
+                           .redirects = status.redirects};
   if (status.metadata) {
     const auto& store = *status.metadata;
     out.metadata = metrics::MetadataNumbers{.reachable = store.reachable,

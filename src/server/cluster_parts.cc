@@ -227,6 +227,7 @@ node::ClusterOptions ClusterParts::options() const {
   out.secret = secret_;
   out.rules = rules_of(config_);
   out.max_staleness = config_.cluster.max_staleness;
+  out.route = config_.cluster.route;
   return out;
 }
 

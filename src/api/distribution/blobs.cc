@@ -114,12 +114,41 @@ http::Response ranged(http::Response response, const registry::BlobContent& cont
   return response;
 }
 
+// What the registry needs to know to choose who sends; the size is not known yet.
+registry::BlobPull pull_of(const Call& call) {
+  registry::BlobPull pull;
+  pull.may_redirect = true;
+  pull.secure = call.request.connection.tls;
+  pull.ticket = call.ticket;
+  if (const auto field = call.request.headers.get("Range")) {
+    constexpr std::uint64_t any_size = 1ULL << 60;
+    const http::Ranges ranges = http::parse_ranges(*field, any_size);
+    if (ranges.outcome == http::RangeOutcome::ranges && ranges.list.front().offset < any_size / 2) {
+      pull.offset = ranges.list.front().offset;
+      pull.length = ranges.list.front().length;
+    }
+  }
+  return pull;
+}
+
+// 307 keeps the method; nobody may keep the answer, for its ticket ends and the next request may go elsewhere.
+http::Response redirect(const Call& call, const registry::BlobElsewhere& to, const oci::Digest& digest) {
+  http::Response response;
+  response.status = 307;
+  response.headers.add("Location", to.url + blob_path(call.repository, digest) + "?ticket=" + to.ticket);
+  response.headers.add("Cache-Control", "no-store");
+  response.headers.add(std::string(digest_header), digest.text());
+  return response;
+}
+
 }  // namespace
 
 Answer get_blob(Call& call) {
   HANSA_CO_TRY(const oci::Digest digest, digest_of(call));
-  HANSA_CO_TRY(const auto content, co_await call.services.registry.get_blob(call.access, call.repository, digest));
+  HANSA_CO_TRY(const auto content,
+               co_await call.services.registry.get_blob(call.access, call.repository, digest, pull_of(call)));
   const auto& headers = call.request.headers;
+  if (content.elsewhere && !none_match_hits(headers, digest)) co_return redirect(call, *content.elsewhere, digest);
   auto response = blob_response(content.head);
   mark_stale(response, content.head.stale, call.services.metrics);
   if (none_match_hits(headers, digest)) {

@@ -38,7 +38,7 @@ std::vector<Route> routes() {
       {head, manifest, Need::read, head_manifest},
       {put, manifest, Need::push, put_manifest, oci::max_manifest_size, Subject::manifest},
       {del, manifest, Need::remove, delete_manifest},
-      {get, blob, Need::read, get_blob},
+      {get, blob, Need::read_or_ticket, get_blob},
       {head, blob, Need::read, head_blob},
       {del, blob, Need::remove, delete_blob},
       {post, uploads, Need::push, begin_upload, std::nullopt},

@@ -70,6 +70,36 @@ TEST_F(PullTest, StaleAnswersCarryAWarningAndAreCounted) {
   EXPECT_NE(bed.metrics.render().find("hansa_stale_answers_total 12"), std::string::npos);
 }
 
+// A member of a cluster may send the client to another: 307 with a ticket, which no cache keeps.
+TEST_F(PullTest, ABlobElsewhereIsARedirectWithItsTicket) {
+  registry.elsewhere = registry::BlobElsewhere{.url = "http://n2.example:5000", .ticket = "5f.ab"};
+  const auto response = bed.get(blob_url, {{"Range", "bytes=5-9"}});
+  EXPECT_EQ(response.status, 307);
+  EXPECT_EQ(header(response, "Location"), "http://n2.example:5000" + blob_url + "?ticket=5f.ab");
+  EXPECT_EQ(header(response, "Cache-Control"), "no-store");
+  EXPECT_EQ(text_of(response), "");
+  EXPECT_TRUE(registry.asked.may_redirect);
+  EXPECT_EQ(registry.asked.offset, 5U);
+  EXPECT_EQ(registry.asked.length, 5U);
+  EXPECT_EQ(bed.get(blob_url, {{"If-None-Match", "*"}}).status, 304) << "what the client has is fetched nowhere";
+}
+
+TEST_F(PullTest, WhoShowsATicketIsNotAskedForCredentials) {
+  bed.users.on = true;
+  expect_error(bed.get(blob_url), 401, "UNAUTHORIZED");
+  EXPECT_EQ(bed.get(blob_url + "?ticket=5f.ab").status, 200);
+  EXPECT_EQ(registry.asked.ticket, "5f.ab");
+  EXPECT_EQ(bed.get(blob_url + "?ticket=5f.ab", {{"Authorization", "nonsense"}}).status, 200);
+  // One that does not open is no reason to log in.
+  registry.failure = make_error(ErrorCode::denied, Subject::blob, "the ticket has expired");
+  const auto refused = bed.get(blob_url + "?ticket=5f.ab");
+  expect_error(refused, 403, "DENIED");
+  EXPECT_FALSE(refused.headers.get("WWW-Authenticate"));
+  // It opens nothing but blobs.
+  EXPECT_EQ(bed.get("/v2/r/manifests/v1?ticket=5f.ab").status, 401);
+  EXPECT_EQ(bed.send(Method::del, blob_url + "?ticket=5f.ab").status, 401);
+}
+
 TEST_F(PullTest, PingIsEmptyJsonAndNamesTheChallengeWhenThereAreUsers) {
   const auto response = bed.get("/v2/");
   EXPECT_EQ(response.status, 200);

@@ -43,6 +43,8 @@ class MemoryRegistry final : public registry::Registry {
     std::map<oci::Digest, std::string> blobs;
     std::vector<registry::Referrer> referrers;
   };
+  std::optional<registry::BlobElsewhere> elsewhere;  // where every blob is sent from; empty: here
+  registry::BlobPull asked;                          // by the last blob's request
   std::map<std::string, Repository> repositories;
   bool stale = false;  // of every answer that can be
   std::map<std::string, std::string> sessions;
@@ -103,11 +105,12 @@ class MemoryRegistry final : public registry::Registry {
   }
   io::Task<Result<registry::BlobHead>> head_blob(auth::Access who, oci::RepositoryName repository,
                                                  oci::Digest digest) override {
-    HANSA_CO_TRY(auto content, co_await get_blob(std::move(who), std::move(repository), digest));
+    HANSA_CO_TRY(auto content, co_await get_blob(std::move(who), std::move(repository), digest, {}));
     co_return content.head;
   }
-  io::Task<Result<registry::BlobContent>> get_blob(auth::Access, oci::RepositoryName repository,
-                                                   oci::Digest digest) override {
+  io::Task<Result<registry::BlobContent>> get_blob(auth::Access, oci::RepositoryName repository, oci::Digest digest,
+                                                   registry::BlobPull pull) override {
+    asked = pull;
     if (failure) co_return *std::exchange(failure, std::nullopt);
     Repository& here = repositories[repository.text()];
     const auto found = here.blobs.find(digest);
@@ -117,7 +120,8 @@ class MemoryRegistry final : public registry::Registry {
     reader->rotten = rotten;
     co_return registry::BlobContent{
         .head = {.digest = digest, .size = found->second.size(), .media_type = "application/x-layer", .stale = stale},
-        .reader = std::move(reader)};
+        .reader = elsewhere ? nullptr : std::move(reader),
+        .elsewhere = elsewhere};
   }
   io::Task<Result<void>> delete_blob(auth::Access, oci::RepositoryName repository, oci::Digest digest) override {
     if (failure) co_return *std::exchange(failure, std::nullopt);

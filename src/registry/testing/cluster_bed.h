@@ -83,10 +83,16 @@ class Member {
     members = opened(cluster::Members::open(store, *catalog, io::NodeId(id_)));
     peer = std::make_unique<sim::SimPeer>(network_, io::NodeId(id_), executor);
     copies = std::make_unique<cluster::Copies>(*peer, *members, *blobs, *catalog, random, log);
-    registry = make_registry(*catalog, *blobs, random, log, {.upload_secret = "the cluster's"},
-                             ClusterParts{.copies = *copies, .peers = *peer, .members = *members, .node = id_});
+    pulses = std::make_unique<cluster::Pulses>(*peer, *members, clock);
+    sources = std::make_unique<cluster::Sources>(*members, *pulses, clock, cluster::Route::redirect);
+    registry = make_registry(
+        *catalog, *blobs, random, log, {.secret = "the cluster's"},
+        ClusterParts{.copies = *copies, .peers = *peer, .members = *members, .sources = *sources, .node = id_});
     cluster::PeerDispatch dispatch;
     copies->serve(dispatch);
+    pulses->serve(dispatch, "boot");
+    pulses_scope = std::make_unique<io::TaskScope>(executor);
+    executor.post([this] { pulses->run(*pulses_scope); });
     registry->serve(dispatch);
     peer->serve([this, dispatch](io::NodeId from, io::PeerRequest request) {
       ++asked[request.verb];
@@ -95,8 +101,11 @@ class Member {
   }
   void stop() {
     if (!peer) return;
+    sim::run(shared_.world, executor, pulses_scope->close());
     sim::run(shared_.world, executor, peer->close());
     registry.reset();
+    sources.reset();
+    pulses.reset();
     copies.reset();
     peer.reset();
     members.reset();
@@ -120,6 +129,9 @@ class Member {
   }
   Result<ManifestPushed> push_manifest(std::string_view repository, std::string_view reference, std::string body) {
     return run(registry->put_manifest(alice(), name(repository), node::testing::Bed::manifest(reference, body)));
+  }
+  Result<BlobContent> ask_blob(std::string_view repository, const oci::Digest& wanted, BlobPull pull) {
+    return run(registry->get_blob(alice(), name(repository), wanted, std::move(pull)));
   }
   // The bytes, or the error as text.
   std::string pull_blob(std::string_view repository, const oci::Digest& wanted) {
@@ -160,6 +172,9 @@ class Member {
   std::unique_ptr<cluster::Members> members;
   std::unique_ptr<sim::SimPeer> peer;
   std::unique_ptr<cluster::Copies> copies;
+  std::unique_ptr<cluster::Pulses> pulses;
+  std::unique_ptr<io::TaskScope> pulses_scope;
+  std::unique_ptr<cluster::Sources> sources;
   std::unique_ptr<RegistryService> registry;
 
  private:
@@ -215,6 +230,15 @@ class ClusterBed {
       member->start();
     }
   }
+  // The members' marks say that they hold everything that is named, `but` apart.
+  void mark(const std::string& id, std::vector<oci::Digest> but = {}) {
+    auto view = shared.now();
+    catalog::HoldsRecord mark;
+    mark.disk = "disk-" + id.substr(1);
+    mark.at[view.layout().value()->record.number] = view.revision();
+    mark.but = std::move(but);
+    shared.must([&](const catalog::Planning& p) { return plan_hold(p, id, "boot-" + id, mark); });
+  }
   void tick(int times = 1) { shared.tick(times); }
   std::size_t copies_of(const oci::Digest& wanted) {
     std::size_t count = 0;
@@ -236,6 +260,7 @@ class ClusterBed {
     catalog::NodeRecord record;
     record.disk = "disk-" + id.substr(1);
     record.boot = "boot-" + id;
+    record.addresses.client = "http://" + id + ".example:5000";
     Member& member = (*this)[id];
     auto lease = sim::run(shared.world, shared.executor, shared.store->lease(std::chrono::seconds(2)));
     member.alive = *std::move(lease);

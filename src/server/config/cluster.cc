@@ -71,6 +71,17 @@ void read_managed(const Reader& in, Cluster& out, Problems& problems) {
   }
 }
 
+void read_route(const Reader& in, Cluster& out, Problems& problems) {
+  const std::string route = in.text("cluster.route");
+  if (route == "proxy") {
+    out.route = cluster::Route::proxy;
+  } else if (route == "local") {
+    out.route = cluster::Route::local;
+  } else if (route != "redirect") {
+    problems.error("cluster.route", "must be redirect, proxy or local, not \"" + route + "\"");
+  }
+}
+
 void read_members(const Reader& in, Cluster& out, Problems& problems) {
   out.members = in.texts("cluster.members");
   out.hash_key = in.text("cluster.hashKey");
@@ -137,6 +148,7 @@ Cluster read_cluster(const Reader& in, const ClusterDefaults& http, Problems& pr
   read_etcd(in, out, problems);
   read_managed(in, out, problems);
   read_members(in, out, problems);
+  read_route(in, out, problems);
   out.max_staleness = in.duration("cluster.maxStaleness");
   if (out.max_staleness < io::Duration::zero()) problems.error("cluster.maxStaleness", "must not be negative");
   return out;

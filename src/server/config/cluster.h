@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cluster/sources.h"
 #include "io/time.h"
 #include "server/config/check.h"
 #include "server/config/reader.h"
@@ -49,6 +50,7 @@ struct Cluster {
   std::string hash_key;
   std::optional<ClusterTls> tls;
   io::Duration max_staleness = std::chrono::hours(1);
+  cluster::Route route = cluster::Route::redirect;
 };
 
 struct ClusterDefaults {

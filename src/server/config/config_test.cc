@@ -112,6 +112,7 @@ TEST(Config, each_kind_of_mistake_is_named_with_its_key_and_what_to_do) {
       {with(R"(,"cluster":{"metadata":{"managed":{"voters":2}}})"), {"voters", "3 or 5"}},
       {with(R"(,"cluster":{"metadata":{"managed":{"peerPort":5379}}})"), {"peerPort", "differ"}},
       {with(R"(,"cluster":{"node":{"peer":"nowhere"}})"), {"cluster.node.peer", "host:port"}},
+      {with(R"(,"cluster":{"route":"elsewhere"})"), {"cluster.route", "redirect, proxy or local", "elsewhere"}},
       {with(R"(,"cluster":{"tls":{"cert":"a"}})"), {"cluster.tls", "cert and key"}},
       {with(R"(,"http":{"accessControl":{"repositories":{"a[":{"anonymousPolicy":["read"]}}}})"), {"a[", "pattern"}},
       {with(R"(,"http":{"accessControl":{"repositories":{"**":{"anonymousPolicy":["write"]}}}})"),

@@ -6,7 +6,7 @@ using enum Type;
 using enum State;
 
 // clang-format off: a table, one key a line
-const std::array<Key, 31> cluster_rows =
+const std::array<Key, 32> cluster_rows =
   {{
     {"cluster", object, built, "", "several nodes that are one registry"},
     {"cluster.node", object, built, "", "this member"},
@@ -32,6 +32,7 @@ const std::array<Key, 31> cluster_rows =
     {"cluster.metadata.managed.voters", integer, built, "3", "members that hold the metadata: 3 or 5"},
     {"cluster.metadata.managed.quota", integer, built, "2147483648", "bytes of metadata; pushes end at 80 %"},
     {"cluster.metadata.managed.snapshotInterval", duration, built, "1h", "between snapshots of the metadata; 0: none"},
+    {"cluster.route", text, built, "redirect", "who sends blobs: redirect (least loaded), proxy, local (who is asked)"},
     {"cluster.maxStaleness", duration, built, "1h", "how long reads go on while the metadata is out of reach"},
     {"cluster.members", texts, built, "", "host:port of all members, as in zot; they become equals"},
     {"cluster.hashKey", text, built, "", "16 characters, the same on all members: their shared secret"},

@@ -1,0 +1,238 @@
+#!/usr/bin/env python3
+"""One hot image pulled by many clients that know one address, from clusters of 1, 2, 3 and 5 nodes.
+
+Every node has a network namespace and a link of its own, shaped by tbf in both directions; the clients' link is not
+shaped. Bytes are those that the kernel counted at the switch. Clients are curl, three layers at a time, following
+redirects. Needs root (ip, tc). Names: n1.hansa.test ... in the namespaces' own hosts files.
+"""
+import argparse
+import json
+import os
+import pathlib
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'tests/lib'))
+import cluster_testing as ct  # noqa: E402
+import hansa_testing as ht  # noqa: E402
+
+LAYERS, CLIENTS, PARALLEL = 8, 20, 3
+TBF_PAYLOAD = 0.957  # of the rate arrives as payload: headers of Ethernet, IP and TCP
+SWITCH, CLIENT = 'hansa-sw', 'hansa-client'
+HEADING = '## One hot image from N nodes'
+
+
+def run(*words, check=True):
+    return subprocess.run([str(word) for word in words], check=check, capture_output=True, text=True)
+
+
+def namespace(number):
+    return f'hansa-n{number}'
+
+
+def address(number):
+    return f'10.77.0.{10 + number}'
+
+
+class Network:
+    """A switch with a port for the clients and one for each node."""
+
+    def __init__(self, nodes, rate):
+        self.nodes, self.rate = nodes, rate
+        self.names = [SWITCH, CLIENT, *(namespace(n) for n in range(1, nodes + 1))]
+
+    def __enter__(self):
+        self.remove()
+        hosts = '127.0.0.1 localhost\n' + ''.join(f'{address(n)} n{n}.hansa.test\n' for n in range(1, self.nodes + 1))
+        for name in self.names:
+            run('ip', 'netns', 'add', name)
+            folder = pathlib.Path('/etc/netns') / name
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / 'hosts').write_text(hosts)
+            run('ip', '-n', name, 'link', 'set', 'lo', 'up')
+        run('ip', '-n', SWITCH, 'link', 'add', 'br0', 'type', 'bridge')
+        run('ip', '-n', SWITCH, 'link', 'set', 'br0', 'up')
+        self.plug(CLIENT, 'client', '10.77.0.2', None)
+        for number in range(1, self.nodes + 1):
+            self.plug(namespace(number), f'n{number}', address(number), self.rate)
+        return self
+
+    def plug(self, name, port, ip, rate):
+        run('ip', '-n', SWITCH, 'link', 'add', port, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name)
+        run('ip', '-n', SWITCH, 'link', 'set', port, 'master', 'br0', 'up')
+        run('ip', '-n', name, 'addr', 'add', f'{ip}/24', 'dev', 'eth0')
+        run('ip', '-n', name, 'link', 'set', 'eth0', 'up')
+        if rate:
+            for place, device in ((name, 'eth0'), (SWITCH, port)):
+                run('tc', '-n', place, 'qdisc', 'add', 'dev', device, 'root', 'tbf', 'rate', f'{rate}mbit', 'burst', '256k',
+                    'latency', '50ms')
+
+    def sent(self):
+        """Bytes that each node's port has received so far."""
+        return [int(run('ip', 'netns', 'exec', SWITCH, 'cat', f'/sys/class/net/n{n}/statistics/rx_bytes').stdout)
+                for n in range(1, self.nodes + 1)]
+
+    def remove(self):
+        for name in self.names:
+            run('ip', 'netns', 'del', name, check=False)
+            shutil.rmtree(pathlib.Path('/etc/netns') / name, ignore_errors=True)
+
+    def __exit__(self, *_):
+        self.remove()
+
+
+class NetNode(ct.tool.Node):
+    """A node inside its namespace, on the default ports."""
+
+    def __init__(self, folder, number, ports, etcd, extra=None):
+        super().__init__(folder, number, {'http': 5000, 'peer': 5001, 'etcd': 5379, 'etcd_peer': 5380}, etcd, extra)
+        self.url = f'http://n{number}.hansa.test:5000'
+
+    def write_config(self):
+        super().write_config()
+        config = json.loads(self.config.read_text())
+        config['http']['address'] = address(self.number)
+        config['cluster']['node'] = {'url': self.url, 'peer': f'n{self.number}.hansa.test:5001',
+                                     'listen': address(self.number)}
+        self.config.write_text(json.dumps(config, indent=1))
+
+    def within(self, *words):
+        return ['ip', 'netns', 'exec', namespace(self.number), *map(str, words)]
+
+    def start(self, hansa, join=None):
+        is_member = (self.data / 'cluster' / 'cluster.json').exists()
+        joining = ['--join', join] if join and not is_member else []
+        with open(self.log, 'ab') as log:
+            self.child = subprocess.Popen(self.within(hansa, 'serve', *joining, self.config), stdin=subprocess.DEVNULL,
+                                          stdout=log, stderr=log, start_new_session=True)
+
+
+class NetCluster(ct.tool.Cluster):
+    def found(self):
+        node = self.nodes[0]
+        done = run(*node.within(ct.tool.binaries()[0], 'cluster', 'init', node.config), check=False)
+        self.join_url = next((word for word in done.stdout.split() if word.startswith('hansa://')), None)
+        if not self.join_url:
+            raise ct.tool.Problem(f'hansa cluster init failed:\n{done.stdout}{done.stderr}')
+
+    def voters(self):
+        return [None] * ct.tool.VOTERS  # etcd's ports are in other namespaces; the pushes below need a quorum anyway
+
+
+def busy():
+    """(busy, all) ticks of the machine."""
+    ticks = [int(word) for word in pathlib.Path('/proc/stat').read_text().splitlines()[0].split()[1:9]]
+    return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
+
+
+def push(url, layers, size):
+    client, source = ct.Node(url, 300.0), random.Random(1)
+    blobs = [source.randbytes(size) for _ in range(layers)]
+    for blob in blobs:
+        client.push_blob('hot/app', blob)
+    client.push_blob('hot/app', b'{}')
+    client.push_manifest('hot/app', 'v1', ct.manifest_of(b'{}', blobs))
+    return [ht.sha256(blob) for blob in blobs]
+
+
+def wait_all_hold(cluster, digests):
+    """Until the first node sends clients to every other for every layer, and the bytes are there."""
+    client = ct.Node(cluster.nodes[0].url, 60.0)
+    names = {node.url for node in cluster.nodes[1:]}
+    for digest in digests:
+        seen, end = set(), time.monotonic() + 300
+        while not names <= seen:
+            if time.monotonic() > end:
+                raise ct.tool.Problem(f'clients are sent to {seen} only')
+            answer = client.request('GET', f'/v2/hot/app/blobs/{digest}', None, {'Range': 'bytes=0-1048575'})
+            seen.add(answer.headers.get('Location', '').split('/v2/')[0])
+    time.sleep(30)  # what was asked for just now is forgotten: the shares begin evenly
+
+
+def pull(url, digests):
+    """All clients at once; returns seconds."""
+    jobs = []
+    for number in range(CLIENTS):
+        order = digests[number % len(digests):] + digests[:number % len(digests)]
+        words = ['curl', '-sS', '-L', '--fail', '--parallel', '--parallel-max', str(PARALLEL)]
+        for digest in order:
+            words += ['-o', '/dev/null', f'{url}/v2/hot/app/blobs/{digest}']
+        jobs.append(words)
+    start = time.monotonic()
+    running = [subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for words in jobs]
+    # curl shows its progress on standard error when it works in parallel, whatever it is told.
+    failures = [error.decode()[-200:] for job in running if (error := job.communicate()[1]) is not None and job.returncode]
+    if failures:
+        raise ct.tool.Problem(f'{len(failures)} clients failed: {failures[0]}')
+    return time.monotonic() - start
+
+
+def inside(options):
+    """One size of cluster; runs in the clients' namespace. Prints the figures as JSON."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix='hansa-bench-'))
+    cluster = NetCluster(folder / 'cluster')
+    network = Network(options.inside, options.rate)
+    size = options.layer_mib * 1024 * 1024
+    try:
+        cluster.prepare(options.inside, {'log': {'level': 'warn'}}, NetNode)
+        cluster.up()
+        digests = push(cluster.nodes[0].url, LAYERS, size)
+        wait_all_hold(cluster, digests)
+        before, ticks = network.sent(), busy()
+        seconds = pull(cluster.nodes[0].url, digests)
+        after, later = network.sent(), busy()
+        sent = [b - a for a, b in zip(before, after)]
+        print(json.dumps({'nodes': options.inside, 'seconds': seconds, 'sent': sent, 'payload': CLIENTS * LAYERS * size,
+                          'busy': (later[0] - ticks[0]) / (later[1] - ticks[1])}))
+    finally:
+        cluster.down()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def row(figures, rate):
+    sent, payload = figures['sent'], figures['payload']
+    ideal = figures['nodes'] * rate * 1e6 / 8 * TBF_PAYLOAD
+    own = payload / figures['nodes']
+    return (f'| {figures["nodes"]} | {payload / figures["seconds"] * 8 / 1e6:.0f} | {payload / figures["seconds"] / ideal:.2f} | '
+            f'{payload / figures["seconds"] * 8 / 1e6 / (figures["nodes"] * rate):.2f} | {max(sent) / min(sent):.2f} | '
+            f'{(sent[0] / sum(sent) * payload - own) / payload * 100:+.1f} % | {figures["busy"] * 100:.0f} % |')
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--nodes', default='1,2,3,5', help='sizes of clusters')
+    parser.add_argument('--rate', type=int, default=200, help='Mbit/s of each node\'s link')
+    parser.add_argument('--layer-mib', type=int, default=16)
+    parser.add_argument('--write', action='store_true', help='put the table into docs/benchmarks.md')
+    parser.add_argument('--inside', type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.inside:
+        return inside(options)
+    if os.geteuid():
+        sys.exit('cluster-pull: needs root, for network namespaces')
+    lines = [HEADING, '',
+             f'`./dev bench cluster-pull` on a 2-core machine: {CLIENTS} clients (curl, {PARALLEL} layers at a time) that all know the first node '
+             f'only pull one image of {LAYERS} x {options.layer_mib} MiB; each node\'s link carries {options.rate} Mbit/s.', '',
+             '| nodes | payload Mbit/s | of what the links can carry | of N links\' rate | bytes per node max/min | the first node beyond its share | CPU busy |',
+             '|---|---|---|---|---|---|---|']
+    for count in map(int, options.nodes.split(',')):
+        with Network(count, options.rate):
+            done = run('ip', 'netns', 'exec', CLIENT, sys.executable, __file__, '--inside', count, '--rate', options.rate,
+                       '--layer-mib', options.layer_mib, check=False)
+        if done.returncode:
+            sys.exit(f'cluster-pull: {done.stdout}{done.stderr}')
+        lines.append(row(json.loads(done.stdout.strip().splitlines()[-1]), options.rate))
+        print(lines[-1], file=sys.stderr)
+    text = '\n'.join(lines) + '\n'
+    print(text)
+    if options.write:
+        import cluster_cost
+        cluster_cost.write(text, HEADING)
+
+
+if __name__ == '__main__':
+    main()

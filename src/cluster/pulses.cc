@@ -1,0 +1,80 @@
+#include "cluster/pulses.h"
+
+#include <nlohmann/json.hpp>
+
+#include "io/wait.h"
+
+namespace hansa::cluster {
+
+void Pulses::serve(PeerDispatch& dispatch, std::string boot) {
+  dispatch.on(
+      "ping", [this, boot = std::move(boot)](io::NodeId, io::PeerRequest) -> io::Task<Result<io::PeerResponse>> {
+        const nlohmann::json pong = {
+            {"node", members_.self().value()}, {"boot", boot}, {"sending", sending_->load(std::memory_order_relaxed)}};
+        co_return io::PeerResponse{.result = pong.dump(), .body = nullptr};
+      });
+}
+
+void Pulses::run(io::TaskScope& scope) {
+  scope.spawn("pulses", loop(scope));
+}
+
+// One that hangs holds nobody up: each ping is a task of its own.
+io::Task<void> Pulses::loop(io::TaskScope& scope) {
+  while (true) {
+    note(members_.self(), sending_->load(std::memory_order_relaxed));
+    for (const auto& member : members_.members()) {
+      if (member.id == members_.self()) continue;
+      {
+        const std::lock_guard guard(mutex_);
+        if (!asked_.insert(member.id).second) continue;
+      }
+      scope.spawn("ping", ping(member.id));
+    }
+    auto slept = co_await io::sleep_for(pulse_interval);
+    if (!slept) co_return;
+  }
+}
+
+io::Task<void> Pulses::ping(io::NodeId id) {
+  auto call = peers_.call(id, {.verb = "ping", .arguments = "{}", .body = nullptr});
+  const auto answer = co_await io::with_deadline(pulse_limit, std::move(call));
+  if (answer) {
+    const auto pong = nlohmann::json::parse(answer->result, nullptr, false);
+    const bool known = pong.is_object() && pong.value("node", std::string()) == id.value();
+    // An older member says nothing of its load.
+    if (known)
+      note(id,
+           pong.contains("sending") && pong["sending"].is_number_unsigned() ? pong["sending"].get<std::uint64_t>() : 0);
+  }
+  const std::lock_guard guard(mutex_);
+  asked_.erase(id);
+}
+
+void Pulses::note(const io::NodeId& id, std::uint64_t sending) {
+  const std::lock_guard guard(mutex_);
+  pulses_[id] = {.at = clock_.monotonic(), .sending = sending};
+}
+
+std::optional<std::uint64_t> Pulses::fresh(const io::NodeId& id) const {
+  const std::lock_guard guard(mutex_);
+  const auto known = pulses_.find(id);
+  if (known == pulses_.end() || clock_.monotonic() - known->second.at > pulse_life) return std::nullopt;
+  return known->second.sending;
+}
+
+std::shared_ptr<const void> Pulses::sending(std::uint64_t bytes) {
+  struct Handle {
+    Handle(std::shared_ptr<std::atomic<std::uint64_t>> all, std::uint64_t count) : total(std::move(all)), bytes(count) {
+      total->fetch_add(bytes, std::memory_order_relaxed);
+    }
+    ~Handle() { total->fetch_sub(bytes, std::memory_order_relaxed); }
+    Handle(const Handle&) = delete;
+    Handle& operator=(const Handle&) = delete;
+    const std::shared_ptr<std::atomic<std::uint64_t>> total;
+    const std::uint64_t bytes;
+  };
+  return std::make_shared<Handle>(sending_, bytes);
+}
+
+}  // namespace hansa::cluster
