@@ -41,8 +41,13 @@ class WipedVoter(ct.TestCase):
             reader = ct.Node(cluster.urls[number - 1], 30.0)
             for tag, digest in digests.items():
                 self.assertEqual(reader.tag('wiped/app', tag), (digest, False))
-        cluster.wait(lambda: len(cluster.tool.voters()) == 3, 120, 'the wiped voter is a voter again, without a command')
-        now = {m['ID'] for m in cluster.tool.voters()}
+        now = set()
+
+        def three_again():
+            now.clear()
+            now.update(m['ID'] for m in cluster.tool.voters())
+            return len(now) == 3 and now != members  # until it is removed, the old one stands in the list
+        cluster.wait(three_again, 120, 'the wiped voter is a voter again, without a command')
         self.assertEqual(len(now & members), 2, 'the wiped voter must come back under another member id')
         cluster.wait_ready(60)
         reader = ct.Node(cluster.urls[2], 30.0)

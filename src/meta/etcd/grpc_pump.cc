@@ -159,6 +159,9 @@ Result<std::shared_ptr<Wire>> Wire::open(std::shared_ptr<GrpcRuntime::Pump> pump
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // a connection of its own
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  // Trying again is ours (H8). gRPC's filter for it (1.51) also stops the process when a server that is being stopped
+  // ends a stream without a status, as etcd does over TLS.
+  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, reconnect_least_ms);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, reconnect_least_ms);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, reconnect_most_ms);

@@ -129,6 +129,7 @@ class EtcdServer {
     ::waitpid(pid_, nullptr, 0);
     pid_ = 0;
   }
+  void terminate() { ::kill(pid_, SIGTERM); }  // a clean stop; does not wait
   void freeze() { ::kill(pid_, SIGSTOP); }
   void thaw() { ::kill(pid_, SIGCONT); }
 
