@@ -36,6 +36,20 @@ struct Options {
 };
 
 // Three members, at times one to five.
+template <class Workload>
+void note_workload(Outcome& outcome, const Workload& workload) {
+  outcome.acknowledged = workload.acknowledged();
+  outcome.crashes = workload.crashes();
+  outcome.violations = workload.violations();
+}
+
+// The whole of a run, its end included.
+void note_world(Outcome& outcome, const World& world) {
+  outcome.trace = world.trace();
+  outcome.events = world.events();
+  outcome.time = world.now();
+}
+
 Outcome run_cluster_seed(std::uint64_t seed, bool loud) {
   constexpr hansa::io::Duration grace = std::chrono::seconds(40);
   World world({.seed = seed, .order = hansa::sim::Order::between_executors});
@@ -51,13 +65,9 @@ Outcome run_cluster_seed(std::uint64_t seed, bool loud) {
     if (draw.one_in(4)) cluster.etcd().version = "3.4.23";
     ClusterPushPull workload(world, cluster, grace);
     workload.run_all();
-    outcome.acknowledged = workload.acknowledged();
-    outcome.crashes = workload.crashes();
-    outcome.violations = workload.violations();
+    note_workload(outcome, workload);
   }
-  outcome.trace = world.trace();
-  outcome.events = world.events();
-  outcome.time = world.now();
+  note_world(outcome, world);
   return outcome;
 }
 
@@ -77,12 +87,8 @@ Outcome run_seed(std::uint64_t seed, bool loud) {
   PushPull workload(world, node, PushPullOptions{});
   workload.run_all();
   if (node.running()) node.stop();
-  outcome.trace = world.trace();
-  outcome.events = world.events();
-  outcome.acknowledged = workload.acknowledged();
-  outcome.crashes = workload.crashes();
-  outcome.time = world.now();
-  outcome.violations = workload.violations();
+  note_workload(outcome, workload);
+  note_world(outcome, world);
   return outcome;
 }
 

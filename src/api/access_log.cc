@@ -47,6 +47,11 @@ std::uint64_t body_size(const http::Body& body) {
   return std::visit(SizeOf{}, body);
 }
 
+std::string loggable_target(const http::Request& request) {
+  if (!request.query.has("ticket")) return request.target;
+  return std::string(request.path()) + "?ticket=******";
+}
+
 void log_access(Logger& log, const http::Request& request, const http::Response& response, const std::string& user,
                 io::Duration latency) {
   if (!log.enabled(LogLevel::info)) return;
@@ -54,12 +59,13 @@ void log_access(Logger& log, const http::Request& request, const http::Response&
   const std::uint64_t size = body_size(response.body);
   const std::string headers = headers_text(request.headers);
   const std::string taken = seconds_text(latency);
+  const std::string target = loggable_target(request);
   if (user.empty()) {
     log.info("HTTP API", {{"module", "http"},
                           {"component", "session"},
                           {"clientIP", request.connection.client},
                           {"method", method},
-                          {"path", request.target},
+                          {"path", target},
                           {"statusCode", response.status},
                           {"latency", taken},
                           {"bodySize", size},
@@ -71,7 +77,7 @@ void log_access(Logger& log, const http::Request& request, const http::Response&
                         {"component", "session"},
                         {"clientIP", request.connection.client},
                         {"method", method},
-                        {"path", request.target},
+                        {"path", target},
                         {"statusCode", response.status},
                         {"latency", taken},
                         {"bodySize", size},
@@ -87,7 +93,7 @@ void log_audit(Logger& audit, const http::Request& request, const http::Response
                                 {"clientIP", request.connection.client},
                                 {"subject", user.empty() ? std::string("anonymous") : user},
                                 {"action", http::to_string(request.method)},
-                                {"object", request.target},
+                                {"object", loggable_target(request)},
                                 {"status", response.status}});
 }
 

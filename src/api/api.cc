@@ -156,7 +156,7 @@ class Api {
     }
     if (response.status >= 500) {
       services_.log.error("request failed", {{"method", http::to_string(request.method)},
-                                             {"path", std::string(request.path())},
+                                             {"path", loggable_target(request)},
                                              {"statusCode", response.status},
                                              {"error", describe(error)}});
     }

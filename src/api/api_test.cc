@@ -25,6 +25,10 @@ io::Task<Result<http::Response>> break_down(Call&) {
   co_return make_error(ErrorCode::io, Subject::file, "/secret/path: I/O error");
 }
 
+io::Task<Result<http::Response>> fill_up(Call&) {
+  co_return make_error(ErrorCode::out_of_space, Subject::file, "/secret/path: No space left on device");
+}
+
 io::Task<Result<http::Response>> too_busy(Call&) {
   co_return make_error(ErrorCode::too_many, "slow down");
 }
@@ -43,6 +47,7 @@ std::vector<Route> routes() {
       {get, "/v2/{name}/blobs/uploads/{session}", Need::push, echo},
       {get, "/broken", Need::identity, break_down},
       {get, "/busy", Need::identity, too_busy},
+      {get, "/full", Need::identity, fill_up},
   };
 }
 
@@ -205,6 +210,25 @@ TEST_F(ApiTest, TheAccessLogMasksCredentials) {
   EXPECT_EQ(line.fields["bodySize"], "8");
   EXPECT_EQ(line.fields["latency"], "0.000000s");
   EXPECT_EQ(line.fields["headers"], R"({"Accept":["x","y"],"Authorization":["******"]})");
+}
+
+TEST_F(ApiTest, NoLogHasATicket) {
+  for (const char* target : {"/v2/a/tags/list?n=3&ticket=5f.secret", "/broken?ticket=5f.secret"}) {
+    bed.log.lines.clear();
+    bed.get(target);
+    EXPECT_FALSE(bed.log.lines.empty());
+    for (auto& line : bed.log.lines) EXPECT_EQ(line.fields["path"].find("secret"), std::string::npos) << line.message;
+  }
+}
+
+// Whoever pushes is not told where our files are, but what is the matter and who can help.
+TEST_F(ApiTest, AFullDiskIsSaidInWordsThatHelp) {
+  const auto response = bed.get("/full");
+  expect_error(response, 507, "UNAVAILABLE");
+  EXPECT_EQ(text_of(response).find("/secret/path"), std::string::npos);
+  EXPECT_NE(text_of(response).find("disk"), std::string::npos);
+  ASSERT_FALSE(bed.log.lines.empty());
+  EXPECT_NE(bed.log.lines[0].fields["error"].find("/secret/path"), std::string::npos);
 }
 
 TEST_F(ApiTest, HealthIsOpenToAllAndNotLogged) {

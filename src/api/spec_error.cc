@@ -124,9 +124,24 @@ SpecError spec_error_of(const Error& error) {
   return unknown;
 }
 
+namespace {
+
+// For clients: our own files are named in the log alone.
+std::string description_of(const Error& error, int status) {
+  if (status == 500) return "the server's log has the details of this error";
+  if (error.code == ErrorCode::out_of_space && error.subject == Subject::file) {
+    return "the disk of this registry is full, so nothing can be pushed; pulls and deletes go on. Ask who runs it to "
+           "make "
+           "room; the server's log names the file";
+  }
+  return error.message;
+}
+
+}  // namespace
+
 http::Response error_response(const Error& error) {
   const SpecError spec = spec_error_of(error);
-  const std::string description = spec.status == 500 ? "the server's log has the details of this error" : error.message;
+  const std::string description = description_of(error, spec.status);
   const nlohmann::json body = {
       {"errors", {{{"code", spec.code}, {"message", spec.message}, {"detail", {{"description", description}}}}}}};
   http::Response response;

@@ -15,14 +15,9 @@
 #include "catalog/snapshot.h"
 #include "cluster/choose.h"
 #include "cluster/pulses.h"
+#include "cluster/route.h"
 
 namespace hansa::cluster {
-
-enum class Route : std::uint8_t {
-  redirect,  // clients are sent to the member that serves them best
-  proxy,     // they get everything from the member that they asked, which fetches what it lacks
-  local,     // the same
-};
 
 // After so long without further requests, half of what a client was sent elsewhere for counts.
 inline constexpr io::Duration account_half_life = std::chrono::seconds(5);

@@ -58,9 +58,8 @@ Json drift_of(const StatusInput& input) {
 
 Result<MemberFigures> figures_of(catalog::Snapshot& view, catalog::Member entry, const catalog::LayoutRecord& layout) {
   MemberFigures figures;
-  HANSA_TRY(auto mark, view.holds(entry.id));
-  if (mark) figures.holds = std::move(mark->record);
   HANSA_TRY(figures.state, member_state(view, std::move(entry), layout));
+  if (figures.state.holds) figures.holds = *figures.state.holds;
   return figures;
 }
 

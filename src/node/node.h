@@ -19,7 +19,7 @@
 #include "base/result.h"
 #include "blob/store.h"
 #include "catalog/catalog.h"
-#include "cluster/sources.h"
+#include "cluster/route.h"
 #include "io/clock.h"
 #include "io/disk.h"
 #include "io/executor.h"

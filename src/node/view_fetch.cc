@@ -4,6 +4,7 @@
 
 #include "catalog/snapshot.h"
 #include "io/wait.h"
+#include "meta/sqlite/replica.h"
 
 namespace hansa::node {
 namespace {
@@ -70,10 +71,7 @@ io::Task<Result<void>> ViewFetch::copy_from(io::NodeId peer, std::string path) {
   HANSA_CO_TRY(const auto answer, co_await io::with_deadline(view_copy_answer, std::move(call)));
   if (!answer.body) co_return make_error(ErrorCode::corrupt, "the answer has no body");
   auto make = [this, &path]() -> Result<std::unique_ptr<io::File>> {
-    // What an earlier process left, its log included.
-    for (const char* part : {"", "-wal", "-shm", "-journal"}) {
-      static_cast<void>(disk_.remove(path + part).has_value());  // mostly not there
-    }
+    meta::sqlite::Replica::remove_files(disk_, path);  // what an earlier process left
     return disk_.open(path, io::OpenMode::create_private);
   };
   HANSA_CO_TRY(const auto file, co_await io::blocking(io::Pool::disk, std::move(make)));

@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """Blobs by redirect: clients that know one node get the layers of an image from all, with tickets instead of credentials."""
 import base64
+import gzip
+import io
 import json
 import os
 import pathlib
 import random
 import shutil
 import sys
+import tarfile
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'lib'))
@@ -36,9 +39,10 @@ class NamedCluster(ct.TestCluster):
         """An image of random layers through the first node, once every member's mark says that it holds it."""
         client = ct.Node(self.urls[0], 30.0)
         source = random.Random(repository)
-        config = json.dumps({'architecture': 'amd64', 'os': 'linux', 'seed': repository,
-                             'rootfs': {'type': 'layers', 'diff_ids': []}}).encode()
-        blobs = [source.randbytes(size) for size in layers]
+        plain = [archive_of(f'layer{number}', source.randbytes(size)) for number, size in enumerate(layers)]
+        config = json.dumps({'architecture': 'amd64', 'os': 'linux', 'seed': repository, 'config': {'Cmd': ['/bin/true']},
+                             'rootfs': {'type': 'layers', 'diff_ids': [ht.sha256(layer) for layer in plain]}}).encode()
+        blobs = [gzip.compress(layer, compresslevel=1, mtime=0) for layer in plain]
         for blob in [config, *blobs]:
             client.expect(201, 'POST', f'/v2/{repository}/blobs/uploads/?digest={ht.sha256(blob)}', blob,
                           {'Content-Type': 'application/octet-stream', **(headers or {})})
@@ -56,6 +60,16 @@ class NamedCluster(ct.TestCluster):
                 return len(seen) == len(self.nodes)
             self.wait(all_hold, 60, 'clients are sent to every member')
         return blobs
+
+
+def archive_of(name, data):
+    """A tar of one file."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode='w') as archive:
+        entry = tarfile.TarInfo(name)
+        entry.size, entry.mode = len(data), 0o644
+        archive.addfile(entry, io.BytesIO(data))
+    return out.getvalue()
 
 
 def credentials():
@@ -120,10 +134,7 @@ class Redirects(ct.TestCase):
             if not program:
                 continue
             before = entry.metrics()['hansa_redirects']
-            # Random layers are no archives, which podman's storage asks for; it has fetched them by then.
-            done = ht.run(program, *words, env=env, check=name != 'podman')
-            if name == 'podman':
-                self.assertNotIn('ticket', done.stdout + done.stderr)
+            ht.run(program, *words, env=env)
             self.assertGreater(entry.metrics()['hansa_redirects'], before, name)
             ran += 1
         self.assertGreaterEqual(ran, 1, 'no client is installed')

@@ -75,7 +75,7 @@ io::Task<void> EtcdStore::follow_loop() {
       ask_peers_ = options_.peer_view != nullptr && !std::exchange(asked_peers_, true);
     } else if (!ended && ended.error().code != ErrorCode::cancelled) {
       log_.debug("the feed ended; it is opened again", {{"error", ended.error().message}});
-      if (watch_channel_) endpoints_.move_on(endpoints_.current());
+      if (watched_) endpoints_.move_on(watched_);  // another may have been chosen meanwhile, which stays
     }
     auto slept = co_await io::sleep_for(follow_pause);
     if (!slept) co_return;
@@ -141,6 +141,7 @@ void EtcdStore::miss_event(Revision revision) {
 }
 
 io::Task<Result<void>> EtcdStore::watch_events(Revision from) {
+  watched_ = endpoints_.current();
   HANSA_CO_TRY(watch_channel_, endpoints_.separate());
   HANSA_CO_TRY(auto watch, co_await watch_channel_->watch(options_.prefix, prefix_end(options_.prefix), from));
   std::map<Revision, ChangeSet> open;
@@ -277,9 +278,7 @@ io::Task<Result<EtcdStore::Loaded>> EtcdStore::load_from_peer() {
   HANSA_CO_TRY(const std::string path, co_await options_.peer_view(std::move(stale)));
   auto work = [this, &path] {
     auto loaded = load_copy(path);
-    for (const char* part : {"", "-wal", "-shm"}) {
-      static_cast<void>(disk_.remove(path + part).has_value());  // what stays is overwritten by the next copy
-    }
+    sqlite::Replica::remove_files(disk_, path);
     return loaded;
   };
   HANSA_CO_TRY(auto loaded, co_await feed_thread_.run(std::move(work)));

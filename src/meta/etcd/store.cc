@@ -80,10 +80,7 @@ Result<std::unique_ptr<Subscription>> EtcdStore::follow(Revision from, std::func
 }
 
 Revision EtcdStore::mod_in_view(const std::string& name) {
-  auto view = read();
-  if (!view) return 0;
-  auto record = (*view)->get(name);
-  return record && *record != nullptr ? (*record)->mod : 0;
+  return gauge_.state().loading ? 0 : replica_mod(name);
 }
 
 // ---- commits ----------------------------------------------------------------------------------------------------

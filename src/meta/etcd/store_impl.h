@@ -201,8 +201,9 @@ class EtcdStore final : public Store {
   bool asked_peers_ = false;              // since the feed last ran
   io::TaskContext* following_ = nullptr;  // of the watch under way; the executor's thread only
   std::shared_ptr<Channel> watch_channel_;
-  HeadPosition fed_;                 // head of what was handed to the view
-  std::set<std::string> discarded_;  // keys of views given up, until listeners have heard
+  std::shared_ptr<Channel> watched_;  // what was in use for all else when the watch was opened
+  HeadPosition fed_;                  // head of what was handed to the view
+  std::set<std::string> discarded_;   // keys of views given up, until listeners have heard
 
   std::atomic<bool> closed_ = false;
   std::atomic<int> revoking_ = 0;  // leases

@@ -332,6 +332,12 @@ Result<std::vector<std::pair<std::string, std::string>>> RealReplica::sums() {
 
 }  // namespace
 
+void Replica::remove_files(io::Disk& disk, const std::string& path) {
+  for (const char* part : {"", "-wal", "-shm"}) {
+    static_cast<void>(disk.remove(path + part).has_value());  // mostly not there
+  }
+}
+
 Result<std::unique_ptr<Replica>> Replica::open(io::Disk& disk, io::Clock& clock, Logger& log, DatabaseOptions options,
                                                std::vector<Projection*> projections) {
   auto replica = std::make_unique<RealReplica>(disk, clock, log, std::move(options), std::move(projections));

@@ -36,6 +36,10 @@ class Replica {
   static Result<std::unique_ptr<Replica>> open(io::Disk& disk, io::Clock& clock, Logger& log, DatabaseOptions options,
                                                std::vector<Projection*> projections);
 
+  // Removes the file of a replica that is closed, with what SQLite keeps beside it. What cannot be removed stays: the
+  // next copy begins with the same.
+  static void remove_files(io::Disk& disk, const std::string& path);
+
   virtual ReplicaPosition position() const = 0;
   virtual Result<std::unique_ptr<ReadTransaction>> read() = 0;
 

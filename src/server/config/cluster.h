@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "cluster/sources.h"
+#include "cluster/route.h"
 #include "io/time.h"
 #include "server/config/check.h"
 #include "server/config/reader.h"
