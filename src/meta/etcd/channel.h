@@ -146,6 +146,8 @@ class MaintenanceChannel {
   virtual io::Task<Result<MembersReply>> member_list(io::Duration deadline) = 0;
   virtual io::Task<Result<MembersReply>> member_add(std::string peer_url, bool learner, io::Duration deadline) = 0;
   virtual io::Task<Result<void>> member_remove(std::uint64_t id, io::Duration deadline) = 0;
+  // Where the others reach its voter: a machine that has another address is the same member.
+  virtual io::Task<Result<void>> member_update(std::uint64_t id, std::string peer_url, io::Duration deadline) = 0;
   virtual io::Task<Result<void>> member_promote(std::uint64_t id, io::Duration deadline) = 0;
   virtual io::Task<Result<void>> move_leader(std::uint64_t to, io::Duration deadline) = 0;
   virtual io::Task<Result<std::vector<Alarm>>> alarms(io::Duration deadline) = 0;

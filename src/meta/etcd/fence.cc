@@ -8,6 +8,10 @@ namespace {
 
 constexpr io::Duration gap_per_member = std::chrono::microseconds(200);  // between barriers (T3)
 constexpr io::Duration gap_per_member_by_put = std::chrono::milliseconds(2);
+// A busy node waits a little longer for those who come back at once, so that a read is shared by twice as many.
+constexpr io::Duration gap_per_waiter = std::chrono::microseconds(35);
+constexpr io::Duration most_gap_for_waiters = std::chrono::microseconds(2500);
+constexpr int looks_per_deadline = 12;  // for waiters whose deadline has passed
 constexpr std::size_t operation_id_bytes = 12;
 constexpr int waits_for_view = 3;  // parts of a barrier's deadline
 
@@ -20,134 +24,126 @@ Error view_waits() {
   return make_error(ErrorCode::unavailable, "this node's view of the metadata is not up to date; try again soon");
 }
 
+Error view_lags() {
+  return make_error(ErrorCode::unavailable, "this node's view of the metadata lags behind; try again soon");
+}
+
 }  // namespace
 
 io::Task<Result<Revision>> EtcdStore::barrier() {
-  struct Counted {
-    std::atomic<std::size_t>& count;
-    const std::size_t before = count.fetch_add(1);
-    ~Counted() { --count; }
-  };
-  const Counted counted{waiting_};
-  if (counted.before >= options_.max_waiting) {
+  if (waiting_.size() >= options_.max_waiting) {
     co_return make_error(ErrorCode::too_many, "too many requests wait for the metadata; try again");
   }
-  HANSA_CO_CHECK(co_await admit());
-  auto wait = io::wait_for<Result<Revision>>([this](Waiter done) -> io::Work {
-    std::optional<io::Completion<bool>> idle;
-    {
-      const std::lock_guard guard(waiters_mutex_);
-      waiters_.push_back(done);
-      idle.swap(idle_);
-    }
-    if (idle) idle->complete(true);
-    return [done] { done.complete(make_error(ErrorCode::cancelled, "the wait for the metadata was cancelled")); };
-  });
-  // A task of its own, so that the deadline can cancel it.
-  auto waiting = [](auto waited) -> io::Task<Result<Revision>> { co_return co_await waited; };
-  auto passed = co_await io::with_deadline(options_.barrier_deadline, waiting(std::move(wait)));
-  if (passed || passed.error().code != ErrorCode::timeout) co_return passed;
-  const auto state = gauge_.state();
-  co_return make_error(ErrorCode::unavailable, state.loading
-                                                   ? "this node's view of the metadata is being loaded; try again soon"
-                                                   : "this node's view of the metadata lags behind; try again soon");
+  auto known = admitted();
+  if (!known) known = co_await admit();
+  HANSA_CO_CHECK(*std::move(known));
+  co_return co_await waiting_.wait(clock_.monotonic() + options_.barrier_deadline);
 }
 
-io::Task<bool> EtcdStore::wait_for_waiters() {
-  auto wait = io::wait_for<bool>([this](io::Completion<bool> done) -> io::Work {
-    {
-      const std::lock_guard guard(waiters_mutex_);
-      if (waiters_.empty()) {
-        idle_ = done;
-        return [done] { done.complete(false); };
-      }
-    }
-    done.complete(true);
-    return nullptr;
+io::Task<bool> EtcdStore::wait_for_waiters(BarrierQueue::Ticket served) {
+  auto wait = io::wait_for<bool>([this, served](io::Completion<bool> done) -> io::Work {
+    waiting_.when_after(served, [done] { done.complete(true); });
+    return [this, done] {
+      waiting_.forget_wake();
+      done.complete(false);
+    };
   });
   co_return co_await wait;
 }
 
 io::Task<void> EtcdStore::barrier_loop() {
   io::TaskContext& context = co_await io::current_context();
+  BarrierQueue::Ticket served = 0;
   while (!context.cancelled()) {
-    if (!co_await wait_for_waiters()) continue;  // cancelled
+    if (!co_await wait_for_waiters(served)) continue;  // cancelled
     const io::MonotonicTime began = clock_.monotonic();
-    std::vector<Waiter> waiters;
-    {
-      const std::lock_guard guard(waiters_mutex_);
-      waiters.swap(waiters_);
-    }
-    co_await barrier_round(std::move(waiters));
-    const io::Duration per_member = by_put_ ? gap_per_member_by_put : gap_per_member;
-    const io::Duration gap = per_member * static_cast<std::int64_t>(options_.members());
-    const io::Duration left = gap - (clock_.monotonic() - began);
+    const Round round{.first = served + 1, .last = waiting_.newest()};
+    served = round.last;
+    if (!std::exchange(expiring_, true)) scope_.spawn("expire barriers", expire_loop());
+    co_await barrier_round(round);
+    const io::Duration left = gap_after(round) - (clock_.monotonic() - began);
     if (left <= io::Duration::zero()) continue;
     auto slept = co_await io::sleep_for(left);
     if (!slept) break;
   }
-  std::vector<Waiter> left;
-  {
-    const std::lock_guard guard(waiters_mutex_);
-    left.swap(waiters_);
+  waiting_.end(make_error(ErrorCode::unavailable, "this node is stopping"));
+}
+
+io::Duration EtcdStore::gap_after(const Round& round) const {
+  const auto members = static_cast<std::int64_t>(options_.members());
+  if (by_put_) return gap_per_member_by_put * members;
+  const auto waiters = static_cast<std::int64_t>(round.last - round.first + 1);
+  return std::max(gap_per_member * members, std::min(gap_per_waiter * waiters, most_gap_for_waiters));
+}
+
+// Runs while anybody waits.
+io::Task<void> EtcdStore::expire_loop() {
+  while (waiting_.size() > 0) {
+    auto slept = co_await io::sleep_for(options_.barrier_deadline / looks_per_deadline);
+    if (!slept) break;
+    waiting_.expire(clock_.monotonic(), gauge_.state().loading ? view_loading() : view_lags());
   }
-  for (const auto& waiter : left) waiter.complete(make_error(ErrorCode::unavailable, "this node is stopping"));
+  expiring_ = false;
 }
 
 // One read of head for all that wait; who then waits for the view does so beside the next round.
-io::Task<void> EtcdStore::barrier_round(std::vector<Waiter> waiters) {
+io::Task<void> EtcdStore::barrier_round(Round round) {
   // Only a view that was confirmed before the read shows by it whether the store went back.
   if (gauge_.state().loading) {
     auto loaded = co_await io::with_deadline(options_.barrier_deadline, gauge_.wait_revision(0));
     if (!loaded) {
-      for (const auto& waiter : waiters) waiter.complete(view_waits());
+      waiting_.answer(round.first, round.last, view_waits());
       co_return;
     }
   }
   const io::BootTime began = clock_.boot();
   const auto before = gauge_.state();
   auto head = co_await read_head();
-  note([&waiters](StoreHealth& health) {
-    health.barriers += waiters.size();
+  note([&round](StoreHealth& health) {
+    health.barriers += round.last - round.first + 1;
     ++health.barrier_reads;
   });
   if (!head) {
     set_reachable(false);
-    const Error error = out_of_reach(head.error());
-    for (const auto& waiter : waiters) waiter.complete(error);
+    waiting_.answer(round.first, round.last, out_of_reach(head.error()));
     co_return;
   }
   set_reachable(true);
   look_back(before, *head);
   const auto state = gauge_.state();
   if (!state.loading && state.head.version >= head->version) {
-    note([began](StoreHealth& health) {
-      health.passed_once = true;
-      health.last_barrier = began;
-    });
-    for (const auto& waiter : waiters) waiter.complete(state.revision);
+    passed(round, began, state.revision);
     co_return;
   }
-  scope_.spawn("barrier", pass(*std::move(head), std::move(waiters), began));
+  scope_.spawn("barrier", pass(*std::move(head), round, began));
 }
 
-io::Task<void> EtcdStore::pass(HeadRead head, std::vector<Waiter> waiters, io::BootTime began) {
-  Result<Revision> reached = view_waits();
+// A view that has what a later read saw has all that earlier ones saw.
+void EtcdStore::passed(const Round& round, io::BootTime began, Revision revision) {
+  note([began](StoreHealth& health) {
+    health.passed_once = true;
+    health.last_barrier = std::max(health.last_barrier, began);
+  });
+  waiting_.answer(0, round.last, revision);
+}
+
+io::Task<void> EtcdStore::pass(HeadRead head, Round round, io::BootTime began) {
   for (int i = 0; i < waits_for_view; ++i) {
     const Revision stood = gauge_.state().revision;
-    reached = co_await io::with_deadline(options_.barrier_deadline / waits_for_view, gauge_.wait_version(head.version));
-    if (reached || reached.error().code != ErrorCode::timeout) break;
-    reached = view_waits();
+    auto reached =
+        co_await io::with_deadline(options_.barrier_deadline / waits_for_view, gauge_.wait_version(head.version));
+    if (reached) {
+      passed(round, began, *reached);
+      co_return;
+    }
+    if (reached.error().code != ErrorCode::timeout) {
+      waiting_.answer(round.first, round.last, std::move(reached).error());
+      co_return;
+    }
     // The newest event may be lost, or the stream dead: what the view lacks is asked for again.
     if (gauge_.state().revision == stood && !gauge_.state().loading) interrupt();
   }
-  if (reached) {
-    note([began](StoreHealth& health) {
-      health.passed_once = true;
-      health.last_barrier = std::max(health.last_barrier, began);
-    });
-  }
-  for (const auto& waiter : waiters) waiter.complete(reached);
+  waiting_.answer(round.first, round.last, view_waits());
 }
 
 // ---- head -------------------------------------------------------------------------------------------------------

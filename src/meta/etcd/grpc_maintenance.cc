@@ -115,6 +115,17 @@ class GrpcMaintenance final : public MaintenanceChannel {
     co_return Result<void>{};
   }
 
+  io::Task<Result<void>> member_update(std::uint64_t id, std::string peer_url, io::Duration deadline) override {
+    const auto prepare = [s = cluster_](auto* context, const auto& request, auto* queue) {
+      return s->PrepareAsyncMemberUpdate(context, request, queue);
+    };
+    pb::MemberUpdateRequest message;
+    message.set_id(id);
+    message.add_peerurls(peer_url);
+    HANSA_CO_CHECK(co_await unary<pb::MemberUpdateResponse>(wire_, prepare, std::move(message), deadline));
+    co_return Result<void>{};
+  }
+
   io::Task<Result<void>> member_promote(std::uint64_t id, io::Duration deadline) override {
     const auto prepare = [s = cluster_](auto* context, const auto& request, auto* queue) {
       return s->PrepareAsyncMemberPromote(context, request, queue);

@@ -50,13 +50,16 @@ void EtcdStore::suspect() {
   if (rests) rests->complete(true);
 }
 
+std::optional<Result<void>> EtcdStore::admitted() const {
+  if (closed_) return make_error(ErrorCode::unavailable, "this node is stopping");
+  const std::lock_guard guard(health_mutex_);
+  if (refusal_) return *refusal_;
+  if (health_.reachable) return Result<void>{};
+  return std::nullopt;
+}
+
 io::Task<Result<void>> EtcdStore::admit() {
-  if (closed_) co_return make_error(ErrorCode::unavailable, "this node is stopping");
-  {
-    const std::lock_guard guard(health_mutex_);
-    if (refusal_) co_return *refusal_;
-    if (health_.reachable) co_return Result<void>{};
-  }
+  if (auto known = admitted()) co_return *std::move(known);
   auto wait = io::wait_for<Result<bool>>([this](io::Completion<Result<bool>> done) -> io::Work {
     const std::lock_guard guard(health_mutex_);
     if (health_.reachable) {

@@ -9,11 +9,11 @@ namespace {
 
 constexpr std::size_t history_bytes = 64 * 1024 * 1024;
 
+}  // namespace
+
 Error view_loading() {
   return make_error(ErrorCode::unavailable, "this node's view of the metadata is being loaded; try again soon");
 }
-
-}  // namespace
 
 EtcdStore::EtcdStore(io::Disk& disk, io::Clock& clock, io::Random& random, Logger& log, io::Executor& executor,
                      ChannelFactory channels, StoreOptions options, std::unique_ptr<sqlite::Replica> replica)

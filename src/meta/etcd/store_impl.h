@@ -14,6 +14,7 @@
 
 #include "io/scope.h"
 #include "io/wait.h"
+#include "meta/etcd/barrier_queue.h"
 #include "meta/etcd/endpoints.h"
 #include "meta/etcd/rules.h"
 #include "meta/etcd/store.h"
@@ -21,6 +22,8 @@
 #include "meta/sqlite/replica.h"
 
 namespace hansa::meta::etcd {
+
+Error view_loading();
 
 // Where the view stands, and who waits for it to get somewhere. Thread-safe; completions never run inside.
 class ViewGauge {
@@ -99,7 +102,10 @@ class EtcdStore final : public Store {
 
  private:
   friend class EtcdLease;
-  using Waiter = io::Completion<Result<Revision>>;
+  struct Round {  // those who share one read of head
+    BarrierQueue::Ticket first = 0;
+    BarrierQueue::Ticket last = 0;
+  };
   struct HeadRead {
     std::uint64_t version = 0;
     std::string operation;
@@ -115,7 +121,9 @@ class EtcdStore final : public Store {
   void raise(std::string_view alarm, std::string_view what);
   void set_reachable(bool reachable);
   void suspect();  // something went unanswered: the probe looks now
-  // Ok while etcd answers; else waits for the probe, at most fast_fail.
+  // Ok while etcd answers, an error when it cannot be used; nothing when only the probe can tell.
+  std::optional<Result<void>> admitted() const;
+  // The same, but waits for the probe, at most fast_fail.
   io::Task<Result<void>> admit();
 
   // probe.cc
@@ -132,9 +140,12 @@ class EtcdStore final : public Store {
 
   // fence.cc
   io::Task<void> barrier_loop();
-  io::Task<void> barrier_round(std::vector<Waiter> waiters);
-  io::Task<void> pass(HeadRead head, std::vector<Waiter> waiters, io::BootTime began);
-  io::Task<bool> wait_for_waiters();
+  io::Task<void> barrier_round(Round round);
+  void passed(const Round& round, io::BootTime began, Revision revision);
+  io::Task<void> pass(HeadRead head, Round round, io::BootTime began);
+  io::Duration gap_after(const Round& round) const;
+  io::Task<void> expire_loop();
+  io::Task<bool> wait_for_waiters(BarrierQueue::Ticket served);
   io::Task<Result<HeadRead>> read_head();
   io::Task<Result<HeadRead>> put_head();
   void look_back(const ViewGauge::State& before, const HeadRead& head);
@@ -187,10 +198,8 @@ class EtcdStore final : public Store {
   std::optional<io::Completion<Result<bool>>> probe_rests_;
   std::optional<Error> refusal_;  // why this etcd cannot be used at all: its version, the credentials
 
-  std::mutex waiters_mutex_;
-  std::vector<Waiter> waiters_;
-  std::atomic<std::size_t> waiting_ = 0;      // barriers under way
-  std::optional<io::Completion<bool>> idle_;  // the barrier loop, when it has nothing to do
+  BarrierQueue waiting_;
+  bool expiring_ = false;  // the executor's thread only
   std::atomic<bool> by_put_ = true;
   bool told_version_ = false;
   std::atomic<std::uint64_t> cluster_ = 0;
