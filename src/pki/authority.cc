@@ -5,6 +5,7 @@
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 
+#include <algorithm>
 #include <array>
 #include <memory>
 
@@ -223,6 +224,17 @@ Result<CertificateInfo> inspect_certificate(const std::string& pem) {
   return CertificateInfo{.from = wall_of(X509_get0_notBefore(certificate.get())),
                          .until = wall_of(X509_get0_notAfter(certificate.get())),
                          .names = names_of(certificate)};
+}
+
+Result<bool> names_all(const std::string& pem, const std::vector<std::string>& hosts) {
+  HANSA_TRY(const Certificate certificate, parse_certificate(pem));
+  const auto named = [&certificate](const std::string& host) {
+    return X509_check_ip_asc(certificate.get(), host.c_str(), 0) == 1 ||
+           X509_check_host(certificate.get(), host.data(), host.size(), 0, nullptr) == 1;
+  };
+  const bool all = std::ranges::all_of(hosts, named);
+  ERR_clear_error();
+  return all;
 }
 
 bool renewal_due(const CertificateInfo& info, io::WallTime now) {

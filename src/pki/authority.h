@@ -47,6 +47,8 @@ struct CertificateInfo {
 };
 // Of the first certificate of a PEM text. corrupt(file): there is none.
 Result<CertificateInfo> inspect_certificate(const std::string& pem);
+// Whether the first certificate of a PEM text is good for all of these host names and IP addresses. corrupt(file).
+Result<bool> names_all(const std::string& pem, const std::vector<std::string>& hosts);
 // A third of its life or less is left (or it is not valid yet: the clock was wrong when it was issued).
 bool renewal_due(const CertificateInfo& info, io::WallTime now);
 

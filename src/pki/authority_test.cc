@@ -87,6 +87,15 @@ TEST_F(AuthorityTest, ACertificateIsRenewedWhenAThirdOfItsLifeIsLeft) {
   EXPECT_TRUE(renewal_due(info, now - 48h));
 }
 
+TEST_F(AuthorityTest, KnowsWhetherACertificateNamesAMachineThatHasAnotherAddressNow) {
+  const auto pem = issue("a1", {"localhost", "alpha.example", "192.0.2.7", "2001:db8::7"});
+  EXPECT_TRUE(names_all(pem, {}).value());
+  EXPECT_TRUE(names_all(pem, {"localhost", "alpha.example", "192.0.2.7", "2001:db8:0::7"}).value());
+  EXPECT_FALSE(names_all(pem, {"localhost", "192.0.2.8"}).value());
+  EXPECT_FALSE(names_all(pem, {"beta.example"}).value());
+  EXPECT_EQ(names_all("no certificate", {"localhost"}).error().code, ErrorCode::corrupt);
+}
+
 TEST_F(AuthorityTest, RefusesNamesAndKeysThatCannotBeUsed) {
   const std::string fit = public_key_of(key).value();
   EXPECT_FALSE(issue_certificate(authority, {.node = "a1", .hosts = {"a b"}}, fit, now));

@@ -15,7 +15,7 @@ namespace hansa::server {
 namespace {
 
 constexpr io::Duration join_again = std::chrono::seconds(1);
-constexpr io::Duration care_interval = std::chrono::minutes(1);
+constexpr io::Duration care_interval = std::chrono::seconds(5);
 
 io::Task<void> close_scope(io::TaskScope* scope) {
   co_await scope->close();
@@ -161,6 +161,7 @@ Result<void> ClusterParts::open_metadata() {
   options.endpoints = folder_->endpoints;
   options.snapshot_interval = config_.cluster.managed.snapshot_interval;
   options.snapshot_folder = pki::cluster_paths(config_.storage.root).folder + "/snapshots";
+  HANSA_CHECK(mind_certificate());
   keeper_ = std::make_unique<voters::ManagedEtcd>(voters::ManagedEtcd::Ports{.disk = e_.disk,
                                                                              .clock = e_.clock,
                                                                              .log = e_.log,
@@ -331,22 +332,31 @@ Result<void> ClusterParts::care() {
     folder_->endpoints = known;
     HANSA_CHECK(pki::write_cluster_folder(e_.disk, root, *folder_));
   }
-  const auto paths = pki::cluster_paths(root);
+  HANSA_TRY(const bool renewed, mind_certificate());
+  if (!renewed) return {};
+  keeper_->renew_channels();
+  HANSA_CHECK(peers_->reload_tls());
+  return listener_->reload_tls();
+}
+
+// Whether it was renewed: in time, and when it does not name this machine as its configuration does now.
+Result<bool> ClusterParts::mind_certificate() {
+  const auto paths = pki::cluster_paths(config_.storage.root);
   HANSA_TRY(const auto pem, pki::read_file(e_.disk, paths.certificate));
   HANSA_TRY(const auto info, pki::inspect_certificate(pem));
-  if (!pki::renewal_due(info, e_.clock.wall())) return {};
+  const auto hosts = hosts_of(config_);
+  HANSA_TRY(const bool named, pki::names_all(pem, hosts));
+  if (named && !pki::renewal_due(info, e_.clock.wall())) return false;
   pki::Authority authority;
   HANSA_TRY(authority.certificate, pki::read_file(e_.disk, paths.ca));
   HANSA_TRY(authority.key, pki::read_file(e_.disk, paths.ca_key));
   HANSA_TRY(const auto key, pki::read_file(e_.disk, paths.key));
   HANSA_TRY(const auto half, pki::public_key_of(key));
-  HANSA_TRY(const auto fresh, pki::issue_certificate(authority, {.node = identity_.node, .hosts = hosts_of(config_)},
-                                                     half, e_.clock.wall()));
+  HANSA_TRY(const auto fresh,
+            pki::issue_certificate(authority, {.node = identity_.node, .hosts = hosts}, half, e_.clock.wall()));
   HANSA_CHECK(pki::replace_file(e_.disk, paths.certificate, fresh, io::OpenMode::create));
   e_.log.info("this member's certificate was renewed", {});
-  if (keeper_) keeper_->renew_channels();
-  HANSA_CHECK(peers_->reload_tls());
-  return listener_->reload_tls();
+  return true;
 }
 
 io::Task<void> ClusterParts::care_loop() {

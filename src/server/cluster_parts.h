@@ -69,6 +69,7 @@ class ClusterParts {
   io::Task<Result<std::string>> answer_join(std::string request, std::string client);
   io::Task<void> care_loop();
   Result<void> care();
+  Result<bool> mind_certificate();
 
   ClusterEnvironment e_;
   const config::Config& config_;

@@ -30,17 +30,24 @@ Result<bool> ManagedEtcd::owns_data() {
 }
 
 Result<void> ManagedEtcd::open() {
+  // What this machine's own voter knows is enough to begin with, whoever else is away.
+  HANSA_TRY(const bool ours, owns_data());
+  const std::string own = client_url(options_.etcd);
+  if (ours && std::ranges::find(known_, own) == known_.end()) known_.push_back(own);
   if (const auto pid = process_.running()) {
-    HANSA_TRY(const bool ours, owns_data());
-    if (ours) {
+    if (ours && process_.listens_as_set()) {
       p_.log.info("etcd runs already", {{"pid", *pid}});
       return {};
     }
-    // Its folder was taken from under it: what it still answers is nobody's word.
-    p_.log.error("etcd runs on data that is not its own any more; it is stopped", {{"pid", *pid}});
-    return process_.stop(std::chrono::seconds(5));
+    if (ours) {
+      p_.log.info("etcd listens where this machine's configuration no longer says; it is started anew",
+                  {{"pid", *pid}});
+    } else {
+      // Its folder was taken from under it: what it still answers is nobody's word.
+      p_.log.error("etcd runs on data that is not its own any more; it is stopped", {{"pid", *pid}});
+    }
+    HANSA_CHECK(process_.stop(std::chrono::seconds(5)));
   }
-  HANSA_TRY(const bool ours, owns_data());
   if (!ours) return {};
   HANSA_TRY(const io::Duration probe, process_.probe_disk());
   if (probe > slow_disk) {
@@ -120,7 +127,7 @@ io::Task<Result<void>> ManagedEtcd::mind_seat() {
       taken.state = "taken";
       HANSA_CO_CHECK(co_await put_seat(options_.node, std::move(taken), seat->mod));
     }
-    if (state.running) co_return Result<void>{};
+    if (state.running) co_return co_await tell_address(*state.marker);
     HANSA_CO_TRY(const bool removed, co_await was_removed(*state.marker));
     if (removed) {
       p_.log.warn("the others removed this machine's voter; it asks for a new seat",
@@ -151,6 +158,24 @@ io::Task<Result<bool>> ManagedEtcd::was_removed(EtcdMarker marker) {
     return member.name == options_.node || member_text(member.id) == marker.member;
   };
   co_return std::ranges::none_of(reply->members, own);
+}
+
+// Once per start: the others may know this voter by an address of before. etcd tells them the clients' one by itself.
+io::Task<Result<void>> ManagedEtcd::tell_address(EtcdMarker marker) {
+  if (address_told_) co_return Result<void>{};
+  HANSA_CO_TRY(const auto reply, co_await members());
+  const std::string url = peer_url(options_.etcd);
+  for (const auto& member : reply.members) {
+    if (member.name != options_.node && member_text(member.id) != marker.member) continue;
+    if (std::ranges::find(member.peer_urls, url) == member.peer_urls.end()) {
+      p_.log.info("this machine's voter has another address than before", {{"url", url}});
+      const auto channel = answering_;
+      if (!channel) co_return make_error(ErrorCode::unavailable, "no voter answers");
+      HANSA_CO_CHECK(co_await channel->member_update(member.id, url, change_deadline));
+    }
+    address_told_ = true;
+  }
+  co_return Result<void>{};
 }
 
 io::Task<Result<void>> ManagedEtcd::ask(const std::optional<Seat>& seat) {
@@ -227,8 +252,11 @@ io::Task<Result<meta::etcd::MembersReply>> ManagedEtcd::members() {
   }
   for (const auto& channel : order) {
     auto reply = co_await channel->member_list(call_deadline);
-    if (reply) answering_ = channel;
-    if (reply) co_return reply;
+    if (reply) {
+      answering_ = channel;
+      learn(*reply);
+      co_return reply;
+    }
     last = std::move(reply).error();
     if (last.code == ErrorCode::cancelled) break;
   }
@@ -262,7 +290,6 @@ void ManagedEtcd::learn(const meta::etcd::MembersReply& reply) {
 
 io::Task<Result<void>> ManagedEtcd::look() {
   HANSA_CO_TRY(const auto reply, co_await members());
-  learn(reply);
   VoterPicture picture;
   picture.wanted = options_.voters;
   for (const auto& member : reply.members) {

@@ -2,7 +2,8 @@
 // asks for a seat, if it may be. On the one that leads the task "etcd": carries out the planner's next step.
 //
 // A voter whose data is missing, of another disk or of another cluster never starts etcd (H3): what is there is put
-// aside and a new seat is asked for; so does one that the others removed. etcd goes on when Hansa stops.
+// aside and a new seat is asked for; so does one that the others removed. etcd goes on when Hansa stops. A machine
+// whose address changed is the same voter: etcd is started anew there and the others are told.
 //
 // Thread rule: the node's executor. What is given outlives it.
 #pragma once
@@ -82,6 +83,7 @@ class ManagedEtcd {
   io::Task<void> seat_loop();
   io::Task<Result<void>> mind_seat();
   io::Task<Result<bool>> was_removed(EtcdMarker marker);
+  io::Task<Result<void>> tell_address(EtcdMarker marker);
   io::Task<Result<void>> ask(const std::optional<Seat>& seat);
   io::Task<Result<void>> sit(Seat seat);
   io::Task<Result<void>> put_seat(std::string node, SeatRecord record, catalog::Revision mod);
@@ -105,6 +107,7 @@ class ManagedEtcd {
   std::shared_ptr<meta::etcd::MaintenanceChannel> answering_;  // it gave the list of members
   std::atomic<std::uint64_t> issue_ = 0;
   std::map<std::string, io::MonotonicTime> dead_since_;
+  bool address_told_ = false;
   std::string failed_last_;  // why the last change did not work
   mutable std::mutex mutex_;
   std::vector<std::string> known_;

@@ -11,7 +11,9 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <set>
 
 extern char** environ;
 
@@ -76,6 +78,18 @@ void add(std::vector<std::string>& out, std::string_view name, const std::string
   out.push_back("--" + std::string(name) + "=" + value);
 }
 
+// Where it listens and what it tells the others of that.
+std::vector<std::string> address_arguments(const EtcdSettings& settings) {
+  const std::string listen = settings.listen.empty() ? settings.host : settings.listen;
+  const auto at = [&listen](std::uint16_t port) { return "https://" + listen + ":" + std::to_string(port); };
+  std::vector<std::string> out;
+  add(out, "listen-client-urls", at(settings.client_port));
+  add(out, "advertise-client-urls", client_url(settings));
+  add(out, "listen-peer-urls", at(settings.peer_port));
+  add(out, "initial-advertise-peer-urls", peer_url(settings));
+  return out;
+}
+
 // The pause of a blocking wait.
 void wait_a_little() {
   ::poll(nullptr, 0, look_again_ms);
@@ -118,15 +132,10 @@ Result<void> write_marker(io::Disk& disk, const std::string& data_dir, const Etc
 
 std::vector<std::string> etcd_arguments(const EtcdSettings& settings, EtcdStart start, const std::string& members,
                                         unsigned minor) {
-  const std::string listen = settings.listen.empty() ? settings.host : settings.listen;
-  const auto at = [&listen](std::uint16_t port) { return "https://" + listen + ":" + std::to_string(port); };
   std::vector<std::string> out{settings.binary};
   add(out, "name", settings.name);
   add(out, "data-dir", settings.data_dir + "/member");
-  add(out, "listen-client-urls", at(settings.client_port));
-  add(out, "advertise-client-urls", client_url(settings));
-  add(out, "listen-peer-urls", at(settings.peer_port));
-  add(out, "initial-advertise-peer-urls", peer_url(settings));
+  std::ranges::move(address_arguments(settings), std::back_inserter(out));
   if (start == EtcdStart::founding || start == EtcdStart::joining) {
     add(out, "initial-cluster", members);
     add(out, "initial-cluster-state", start == EtcdStart::founding ? "new" : "existing");
@@ -199,6 +208,20 @@ std::optional<int> EtcdProcess::running() {
   const auto stat = stat_of(pid);
   if (!stat || stat->state == 'Z' || !started.starts_with(stat->started + "\n")) return std::nullopt;
   return pid;
+}
+
+bool EtcdProcess::listens_as_set() {
+  const auto pid = running();
+  if (!pid) return false;
+  const std::string line = read_proc(*pid, "cmdline");
+  std::set<std::string> words;
+  for (std::size_t from = 0; from < line.size();) {
+    const auto end = std::min(line.find('\0', from), line.size());
+    words.insert(line.substr(from, end - from));
+    from = end + 1;
+  }
+  const auto wanted = address_arguments(settings_);
+  return std::ranges::all_of(wanted, [&words](const auto& word) { return words.contains(word); });
 }
 
 Result<bool> EtcdProcess::has_data() {

@@ -69,6 +69,8 @@ class EtcdProcess {
   Result<std::string> version();
   // The process id of our etcd, if it runs; never another's that got its number.
   std::optional<int> running();
+  // Whether that one listens where the settings say: it outlives a change of them.
+  bool listens_as_set();
   Result<bool> has_data();
   // exists: it runs already. unavailable: it ended at once, with the end of its log.
   Result<void> start(EtcdStart start, const std::string& members);
