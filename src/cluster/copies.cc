@@ -84,13 +84,29 @@ bool Copies::counts(const MemberState& member, const catalog::Receipt& receipt) 
          receipt.tick + 1 >= ports_.catalog.newest_tick();
 }
 
+std::vector<io::NodeId> Copies::second_copies() {
+  const auto needed = copies_needed();
+  if (!needed || *needed == 0) return {};
+  return others(true);
+}
+
 io::Task<Result<std::vector<catalog::Receipt>>> Copies::confirm(oci::Digest digest, std::uint64_t size,
-                                                                blob::Receipt own) {
+                                                                blob::Receipt own,
+                                                                std::optional<catalog::Receipt> relayed) {
   std::vector<catalog::Receipt> receipts{{.node = std::move(own.node), .disk = std::move(own.disk), .tick = own.tick}};
   HANSA_CO_TRY(const auto needed, copies_needed());
   if (needed == 0) co_return receipts;
   std::string trouble;
-  for (auto& member : candidates(Purpose::confirm)) {
+  auto order = candidates(Purpose::confirm);
+  if (relayed) {
+    const auto by = std::ranges::find(order, relayed->node, [](const MemberState& one) { return one.id.value(); });
+    if (by != order.end() && counts(*by, *relayed)) {
+      receipts.push_back(*std::move(relayed));
+      if (receipts.size() > needed) co_return receipts;
+      order.erase(by);
+    }
+  }
+  for (auto& member : order) {
     auto receipt = co_await receipt_from(member, digest, size);
     if (receipt && counts(member, *receipt)) {
       receipts.push_back(*std::move(receipt));

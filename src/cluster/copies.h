@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -49,9 +50,12 @@ class Copies {
 
   void serve(PeerDispatch& dispatch);
 
-  // `own` and as many others' as the layout's W asks for. Nobody is asked where W is 1. unavailable: that many copies
-  // cannot be had now.
-  io::Task<Result<std::vector<catalog::Receipt>>> confirm(oci::Digest digest, std::uint64_t size, blob::Receipt own);
+  // `own` and as many others' as the layout's W asks for; `relayed`: one that is there already (relay.h). Nobody is
+  // asked where W is 1. unavailable: that many copies cannot be had now.
+  io::Task<Result<std::vector<catalog::Receipt>>> confirm(oci::Digest digest, std::uint64_t size, blob::Receipt own,
+                                                          std::optional<catalog::Receipt> relayed = std::nullopt);
+  // Whom an upload's second copy may go to while it arrives, the best first; none where no other copy is needed.
+  std::vector<io::NodeId> second_copies();
 
   // unavailable(blob): the bytes cannot be had now; out_of_space, io: of the own disk; cancelled.
   io::Task<Result<std::shared_ptr<blob::BlobReader>>> obtain(oci::Digest digest);

@@ -115,6 +115,16 @@ io::Task<Result<void>> append_all(std::shared_ptr<io::ByteSource> body, std::sha
   co_return Result<void>{};
 }
 
+io::Task<Result<void>> append_stream(std::shared_ptr<io::ByteSource> body, std::shared_ptr<blob::StagedBlob> staged,
+                                     io::Duration stall) {
+  std::vector<std::byte> buffer(transfer_buffer);
+  while (true) {
+    HANSA_CO_TRY(const std::size_t got, co_await io::with_deadline(stall, body->read(buffer)));
+    if (got == 0) co_return Result<void>{};
+    HANSA_CO_CHECK(co_await staged->append(Bytes(buffer).first(got)));
+  }
+}
+
 Staging::Staging(std::mutex& mutex, std::set<std::string>& ids, std::string id)
     : mutex_(mutex), ids_(ids), id_(std::move(id)) {
   const std::lock_guard guard(mutex_);

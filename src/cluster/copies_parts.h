@@ -62,6 +62,10 @@ class BlobSource final : public io::ByteSource {
 io::Task<Result<void>> append_all(std::shared_ptr<io::ByteSource> body, std::shared_ptr<blob::StagedBlob> staged,
                                   std::uint64_t size, io::Duration stall);
 
+// Appends `body` to its end. timeout: no byte for `stall`.
+io::Task<Result<void>> append_stream(std::shared_ptr<io::ByteSource> body, std::shared_ptr<blob::StagedBlob> staged,
+                                     io::Duration stall);
+
 // A staged file's id in a set for as long as this lives.
 class Staging {
  public:

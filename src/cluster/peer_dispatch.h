@@ -7,6 +7,9 @@
 //   blob.get        {digest, offset}                              -> {size} + body from offset to the end
 //   blob.put        {digest, size} + body                         -> {node, disk, tick}   a receipt (H1)
 //   blob.receipt    {digest}                                      -> {node, disk, tick}   not_found: it lacks the blob
+//   relay.append    {id, algorithm, offset} + body                -> {size}   bytes of an upload, not named yet
+//   relay.finish    {id, digest, size}                            -> {node, disk, tick}
+//   relay.drop      {id}                                          -> {size}
 //   manifest.find   {repository, reference}                       -> {digest, mediaType, size}, after its own barrier
 //   upload.status | upload.append | upload.finish | upload.cancel
 //                   {user, groups, repository, session, first?, last?, digest?} + body -> {received}

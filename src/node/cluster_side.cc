@@ -24,6 +24,13 @@ void ClusterSide::join_blobs(blob::BlobStore& blobs) {
   copies_ =
       std::make_unique<cluster::Copies>(*p_.ports.peers, *members_, blobs, p_.catalog, p_.ports.random, p_.ports.log);
   pulses_ = std::make_unique<cluster::Pulses>(*p_.ports.peers, *members_, p_.ports.clock);
+  relays_ = std::make_unique<cluster::Relays>(cluster::Relays::Ports{.peers = *p_.ports.peers,
+                                                                     .copies = *copies_,
+                                                                     .pulses = *pulses_,
+                                                                     .blobs = blobs,
+                                                                     .clock = p_.ports.clock,
+                                                                     .random = p_.ports.random,
+                                                                     .log = p_.ports.log});
   sources_ = std::make_unique<cluster::Sources>(*members_, *pulses_, p_.ports.clock, p_.options.cluster->route);
   exchange_ = std::make_unique<ViewExchange>(p_.ports.disk, p_.ports.random, p_.ports.log, *p_.ports.peers, *members_,
                                              p_.store, p_.options.root);
@@ -44,6 +51,7 @@ void ClusterSide::join_blobs(blob::BlobStore& blobs) {
 
 registry::ClusterParts ClusterSide::parts_of_registry() {
   return {.copies = *copies_,
+          .relays = *relays_,
           .peers = *p_.ports.peers,
           .members = *members_,
           .sources = *sources_,
@@ -57,6 +65,7 @@ void ClusterSide::serve(registry::RegistryService& registry) {
   }
   auto dispatch = std::make_shared<cluster::PeerDispatch>();
   copies_->serve(*dispatch);
+  relays_->serve(*dispatch);
   pulses_->serve(*dispatch, boot_);
   exchange_->serve(*dispatch);
   registry.serve(*dispatch);
@@ -76,6 +85,7 @@ void ClusterSide::run(io::TaskScope& scope) {
   driver_->run(scope);
   holder_->run(scope);
   pulses_->run(scope);
+  scope.spawn("expire relays", relays_->expire_loop());
   scope.spawn("compare views", exchange_->compare_loop());
 }
 

@@ -72,6 +72,7 @@ class ClusterSide {
   std::unique_ptr<cluster::MemberDriver> driver_;
   std::unique_ptr<cluster::Copies> copies_;
   std::unique_ptr<cluster::Pulses> pulses_;
+  std::unique_ptr<cluster::Relays> relays_;
   std::unique_ptr<cluster::Sources> sources_;
   std::unique_ptr<cluster::Holder> holder_;
   std::unique_ptr<ViewExchange> exchange_;

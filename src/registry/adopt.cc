@@ -19,7 +19,7 @@ io::Task<Result<void>> Service::adopt_blob(auth::Access who, oci::RepositoryName
   auto discarded = co_await blobs_.discard_staged(id);
   if (!discarded) log_.warn("cannot remove a link that is not needed", {{"error", discarded.error().message}});
   if (!receipt) co_return std::move(receipt).error();
-  co_return co_await link(std::move(repository), digest, size, std::move(*receipt));
+  co_return co_await link(std::move(repository), digest, size, std::move(*receipt), std::nullopt);
 }
 
 }  // namespace hansa::registry

@@ -155,7 +155,7 @@ io::Task<Result<ManifestPushed>> Service::put_manifest(auth::Access who, oci::Re
       return plan_put_manifest(planning, with_receipts);
     };
   };
-  HANSA_CO_CHECK(co_await submit_with_receipts(digest, size, std::move(receipt), std::move(plan)));
+  HANSA_CO_CHECK(co_await submit_with_receipts(digest, size, std::move(receipt), std::nullopt, std::move(plan)));
   bodies_.insert(digest, std::move(body));
   ManifestPushed pushed{.digest = digest, .subject = std::nullopt, .tags = std::move(tags)};
   if (manifest->subject) pushed.subject = manifest->subject->digest;

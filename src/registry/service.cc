@@ -20,7 +20,9 @@ SessionOptions session_options(const RegistryOptions& options, const std::option
   SessionOptions sessions{.secret = options.secret, .node = {}, .max_open = options.max_uploads, .in_use = {}};
   if (cluster) {
     sessions.node = cluster->node;
-    sessions.in_use = [&copies = cluster->copies](const std::string& id) { return copies.is_staging(id); };
+    sessions.in_use = [&copies = cluster->copies, &relays = cluster->relays](const std::string& id) {
+      return copies.is_staging(id) || relays.is_staging(id);
+    };
   }
   return sessions;
 }
@@ -83,15 +85,19 @@ io::Task<Result<std::shared_ptr<blob::BlobReader>>> Service::open_blob(oci::Dige
 
 // Enough receipts for the commit: the own one, and those of other members that the layout asks for (P1).
 io::Task<Result<std::vector<catalog::Receipt>>> Service::confirm(oci::Digest digest, std::uint64_t size,
-                                                                 blob::Receipt own) {
-  if (cluster_) co_return co_await cluster_->copies.confirm(std::move(digest), size, std::move(own));
+                                                                 blob::Receipt own,
+                                                                 std::optional<catalog::Receipt> relayed) {
+  if (cluster_) {
+    co_return co_await cluster_->copies.confirm(std::move(digest), size, std::move(own), std::move(relayed));
+  }
   co_return std::vector<catalog::Receipt>{{.node = std::move(own.node), .disk = std::move(own.disk), .tick = own.tick}};
 }
 
 io::Task<Result<void>> Service::submit_with_receipts(oci::Digest digest, std::uint64_t size, blob::Receipt own,
-                                                     ReceiptPlanner plan) {
+                                                     std::optional<catalog::Receipt> relayed, ReceiptPlanner plan) {
   for (int attempt = 0; attempt < max_receipt_renewals; ++attempt) {
-    HANSA_CO_TRY(const auto receipts, co_await confirm(digest, size, std::move(own)));
+    HANSA_CO_TRY(const auto receipts,
+                 co_await confirm(digest, size, std::move(own), std::exchange(relayed, std::nullopt)));
     auto submitted = co_await catalog_.submit(plan(receipts));
     if (submitted) co_return Result<void>{};
     if (submitted.error().code != ErrorCode::conflict) co_return submitted.error();
@@ -108,12 +114,12 @@ io::Task<Result<void>> Service::submit_with_receipts(oci::Digest digest, std::ui
 }
 
 io::Task<Result<void>> Service::link(oci::RepositoryName repository, oci::Digest digest, std::uint64_t size,
-                                     blob::Receipt receipt) {
+                                     blob::Receipt receipt, std::optional<catalog::Receipt> relayed) {
   ReceiptPlanner plan = [repository, digest, size](const std::vector<catalog::Receipt>& fresh) -> catalog::Planner {
     catalog::LinkUpload upload{.repository = repository, .digest = digest, .size = size, .receipts = fresh};
     return [upload = std::move(upload)](const catalog::Planning& planning) { return plan_link(planning, upload); };
   };
-  co_return co_await submit_with_receipts(digest, size, std::move(receipt), std::move(plan));
+  co_return co_await submit_with_receipts(digest, size, std::move(receipt), std::move(relayed), std::move(plan));
 }
 
 io::Task<Result<bool>> Service::load_references() {

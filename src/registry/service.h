@@ -11,6 +11,7 @@
 #include "catalog/catalog.h"
 #include "catalog/pull_counter.h"
 #include "cluster/copies.h"
+#include "cluster/relay.h"
 #include "cluster/sources.h"
 #include "io/random.h"
 #include "registry/registry.h"
@@ -20,6 +21,7 @@ namespace hansa::registry {
 // What makes a registry one of several. Everything outlives it.
 struct ClusterParts {
   cluster::Copies& copies;
+  cluster::Relays& relays;
   io::PeerNetwork& peers;
   const cluster::Membership& members;
   cluster::Sources& sources;

@@ -105,12 +105,22 @@ class Service final : public RegistryService {
 
   // Submits what `plan` makes of a receipt, with fresh receipts while the old ones do not count any more (H1).
   using ReceiptPlanner = std::function<catalog::Planner(const std::vector<catalog::Receipt>&)>;
+  // `relayed`: another member's, got while the bytes came.
   io::Task<Result<void>> submit_with_receipts(oci::Digest digest, std::uint64_t size, blob::Receipt own,
-                                              ReceiptPlanner plan);
-  io::Task<Result<std::vector<catalog::Receipt>>> confirm(oci::Digest digest, std::uint64_t size, blob::Receipt own);
+                                              std::optional<catalog::Receipt> relayed, ReceiptPlanner plan);
+  io::Task<Result<std::vector<catalog::Receipt>>> confirm(oci::Digest digest, std::uint64_t size, blob::Receipt own,
+                                                          std::optional<catalog::Receipt> relayed);
   io::Task<Result<void>> link(oci::RepositoryName repository, oci::Digest digest, std::uint64_t size,
-                              blob::Receipt receipt);
-  io::Task<Result<void>> receive(blob::StagedBlob& staged, std::optional<ChunkRange> range, io::ByteSource& body);
+                              blob::Receipt receipt, std::optional<catalog::Receipt> relayed);
+  // `expected`: the digest, where the client has said it already.
+  io::Task<Result<void>> receive(UploadSessions::Session& session, std::optional<ChunkRange> range,
+                                 io::ByteSource& body, std::optional<oci::Digest> expected = std::nullopt);
+  io::Task<Result<void>> take_in(blob::StagedBlob& staged, cluster::Relay* relay, io::ByteSource& body);
+  struct Stored {
+    Result<blob::Receipt> own;
+    std::optional<catalog::Receipt> relayed;
+  };
+  io::Task<Stored> store(UploadSessions::Session& session, oci::Digest digest);
   io::Task<Result<void>> complete(UploadSessions::Session& session, oci::RepositoryName repository, oci::Digest digest);
 
   // Sessions that this node has, for a user whose rights are checked.

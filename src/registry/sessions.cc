@@ -1,6 +1,7 @@
 #include "registry/sessions.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "pki/mac.h"
@@ -133,6 +134,7 @@ void UploadSessions::forget(const std::string& id) {
 
 io::Task<Result<void>> UploadSessions::discard(Session& session) {
   session.staged.reset();
+  if (auto relay = std::exchange(session.relay, nullptr)) co_await relay->drop();
   auto removed = co_await blobs_.discard_staged(session.id);
   // Busy until here, so nobody reopened it in between; the caller's hold keeps the object.
   forget(session.id);

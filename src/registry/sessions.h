@@ -18,6 +18,7 @@
 #include <string>
 
 #include "blob/store.h"
+#include "cluster/relay.h"
 #include "io/random.h"
 #include "io/task.h"
 #include "oci/name.h"
@@ -45,7 +46,8 @@ class UploadSessions {
     std::shared_ptr<blob::StagedBlob> staged;  // null while it is opened, and once the bytes are stored
     std::optional<oci::Digest> stored;         // the bytes are in the blob store; the link may be missing
     std::uint64_t stored_size = 0;
-    bool finished = false;  // linked too: remembered for a while, so that a repeated PUT succeeds
+    bool finished = false;                  // linked too: remembered for a while, so that a repeated PUT succeeds
+    std::shared_ptr<cluster::Relay> relay;  // its second copy, made while the bytes come; null: none
     bool busy = false;
     blob::TickNumber used = 0;
   };

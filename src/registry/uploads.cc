@@ -41,9 +41,7 @@ io::Task<Result<UploadStatus>> Service::local_status(std::string user, oci::Repo
   co_return status_of(*held);
 }
 
-io::Task<Result<void>> Service::receive(blob::StagedBlob& staged, std::optional<ChunkRange> range,
-                                        io::ByteSource& body) {
-  if (range && range->first != staged.size()) co_return out_of_order(staged.size(), range->first);
+io::Task<Result<void>> Service::take_in(blob::StagedBlob& staged, cluster::Relay* relay, io::ByteSource& body) {
   auto buffer = take_buffer();
   Result<void> outcome;
   while (true) {
@@ -53,10 +51,31 @@ io::Task<Result<void>> Service::receive(blob::StagedBlob& staged, std::optional<
       break;
     }
     if (*got == 0) break;
-    outcome = co_await staged.append(Bytes(buffer).first(*got));
+    const auto bytes = Bytes(buffer).first(*got);
+    outcome = co_await staged.append(bytes);
     if (!outcome) break;
+    if (relay != nullptr) co_await relay->write(bytes);
   }
   give_buffer(std::move(buffer));
+  co_return outcome;
+}
+
+// To the own disk, and to another member's at the same time.
+io::Task<Result<void>> Service::receive(UploadSessions::Session& session, std::optional<ChunkRange> range,
+                                        io::ByteSource& body, std::optional<oci::Digest> expected) {
+  blob::StagedBlob& staged = *session.staged;
+  if (range && range->first != staged.size()) co_return out_of_order(staged.size(), range->first);
+  // What is here already is so with others, as a rule: they are asked at the end.
+  const bool is_here = expected && (co_await blobs_.stat(*expected)).has_value();
+  if (cluster_ && staged.size() == 0 && !is_here) session.relay = cluster_->relays.begin(staged.algorithm());
+  const auto relay = session.relay;
+  io::TaskContext& context = co_await io::current_context();
+  io::TaskScope scope(context.executor());
+  if (relay) relay->resume(scope, staged.size());
+  auto outcome = co_await take_in(staged, relay.get(), body);
+  // After an error too: the client may go on after what is here.
+  if (relay) co_await relay->settle();
+  co_await scope.join();
   if (outcome && range && staged.size() != range->last + 1) {
     co_return make_error(ErrorCode::range, Subject::upload,
                          "the chunk has other than the " + std::to_string(range->last - range->first + 1) +
@@ -87,7 +106,7 @@ io::Task<Result<UploadStatus>> Service::local_append(std::string user, oci::Repo
   if (!held->staged) {
     co_return make_error(ErrorCode::not_found, Subject::upload, "this upload is finished");
   }
-  HANSA_CO_CHECK(co_await receive(*held->staged, range, body));
+  HANSA_CO_CHECK(co_await receive(*held, range, body));
   co_return status_of(*held);
 }
 
@@ -118,14 +137,35 @@ io::Task<Result<void>> Service::local_finish(std::string user, oci::RepositoryNa
     }
     if (held->finished) co_return Result<void>{};
   } else {
-    HANSA_CO_CHECK(co_await receive(*held->staged, range, body));
+    HANSA_CO_CHECK(co_await receive(*held, range, body, digest));
   }
   co_return co_await complete(*held, std::move(repository), digest);
+}
+
+// Verified and synced here, and there at the same time.
+io::Task<Service::Stored> Service::store(UploadSessions::Session& session, oci::Digest digest) {
+  Stored out{.own = make_error(ErrorCode::internal, "not stored"), .relayed = std::nullopt};
+  const auto relay = std::exchange(session.relay, nullptr);
+  const std::uint64_t size = session.staged->size();
+  io::TaskContext& context = co_await io::current_context();
+  io::TaskScope scope(context.executor());
+  if (relay && relay->good()) {
+    auto other = [](std::shared_ptr<cluster::Relay> by, oci::Digest of, std::uint64_t bytes,
+                    std::optional<catalog::Receipt>* receipt) -> io::Task<void> {
+      auto got = co_await by->finish(std::move(of), bytes);
+      if (got) *receipt = *std::move(got);
+    };
+    scope.spawn("finish a relay", other(relay, digest, size, &out.relayed));
+  }
+  out.own = co_await blobs_.finish(session.staged, digest);
+  co_await scope.join();
+  co_return out;
 }
 
 io::Task<Result<void>> Service::complete(UploadSessions::Session& session, oci::RepositoryName repository,
                                          oci::Digest digest) {
   blob::Receipt receipt;
+  std::optional<catalog::Receipt> relayed;
   if (session.stored) {
     auto renewed = co_await blobs_.renew_receipt(digest);
     if (!renewed && renewed.error().code == ErrorCode::not_found) {
@@ -138,9 +178,9 @@ io::Task<Result<void>> Service::complete(UploadSessions::Session& session, oci::
     receipt = std::move(*renewed);
   } else {
     const std::uint64_t size = session.staged->size();
-    auto finished = co_await blobs_.finish(session.staged, digest);
-    if (!finished) {
-      const Error error = std::move(finished).error();
+    auto stored = co_await store(session, digest);
+    if (!stored.own) {
+      const Error error = std::move(stored.own).error();
       // Bytes that are not the digest's are of no use; a full disk leaves them for another try.
       const bool useless = error.code == ErrorCode::invalid || error.code == ErrorCode::io;
       if (useless) {
@@ -149,12 +189,14 @@ io::Task<Result<void>> Service::complete(UploadSessions::Session& session, oci::
       }
       co_return error;
     }
-    receipt = std::move(*finished);
+    receipt = std::move(*stored.own);
+    relayed = std::move(stored.relayed);
     session.staged.reset();
     session.stored = digest;
     session.stored_size = size;
   }
-  HANSA_CO_CHECK(co_await link(std::move(repository), digest, session.stored_size, std::move(receipt)));
+  HANSA_CO_CHECK(
+      co_await link(std::move(repository), digest, session.stored_size, std::move(receipt), std::move(relayed)));
   sessions_.finished(session);
   co_return Result<void>{};
 }
@@ -181,7 +223,7 @@ io::Task<Result<void>> Service::push_blob(auth::Access who, oci::RepositoryName 
                                           io::ByteSource& body) {
   HANSA_CO_CHECK(require(who, auth::Action::create, repository));
   HANSA_CO_TRY(const auto held, co_await sessions_.begin(repository, who.identity().user, digest.algorithm()));
-  auto received = co_await receive(*held->staged, std::nullopt, body);
+  auto received = co_await receive(*held, std::nullopt, body, digest);
   Result<void> outcome = received;
   if (received) outcome = co_await complete(*held, std::move(repository), digest);
   if (!outcome && !held->finished) {

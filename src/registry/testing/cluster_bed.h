@@ -84,12 +84,24 @@ class Member {
     peer = std::make_unique<sim::SimPeer>(network_, io::NodeId(id_), executor);
     copies = std::make_unique<cluster::Copies>(*peer, *members, *blobs, *catalog, random, log);
     pulses = std::make_unique<cluster::Pulses>(*peer, *members, clock);
+    relays = std::make_unique<cluster::Relays>(cluster::Relays::Ports{.peers = *peer,
+                                                                      .copies = *copies,
+                                                                      .pulses = *pulses,
+                                                                      .blobs = *blobs,
+                                                                      .clock = clock,
+                                                                      .random = random,
+                                                                      .log = log});
     sources = std::make_unique<cluster::Sources>(*members, *pulses, clock, cluster::Route::redirect);
-    registry = make_registry(
-        *catalog, *blobs, random, log, {.secret = "the cluster's"},
-        ClusterParts{.copies = *copies, .peers = *peer, .members = *members, .sources = *sources, .node = id_});
+    registry = make_registry(*catalog, *blobs, random, log, {.secret = "the cluster's"},
+                             ClusterParts{.copies = *copies,
+                                          .relays = *relays,
+                                          .peers = *peer,
+                                          .members = *members,
+                                          .sources = *sources,
+                                          .node = id_});
     cluster::PeerDispatch dispatch;
     copies->serve(dispatch);
+    relays->serve(dispatch);
     pulses->serve(dispatch, "boot");
     pulses_scope = std::make_unique<io::TaskScope>(executor);
     executor.post([this] { pulses->run(*pulses_scope); });
@@ -105,6 +117,7 @@ class Member {
     sim::run(shared_.world, executor, peer->close());
     registry.reset();
     sources.reset();
+    relays.reset();
     pulses.reset();
     copies.reset();
     peer.reset();
@@ -173,6 +186,7 @@ class Member {
   std::unique_ptr<sim::SimPeer> peer;
   std::unique_ptr<cluster::Copies> copies;
   std::unique_ptr<cluster::Pulses> pulses;
+  std::unique_ptr<cluster::Relays> relays;
   std::unique_ptr<io::TaskScope> pulses_scope;
   std::unique_ptr<cluster::Sources> sources;
   std::unique_ptr<RegistryService> registry;
@@ -239,6 +253,8 @@ class ClusterBed {
     mark.but = std::move(but);
     shared.must([&](const catalog::Planning& p) { return plan_hold(p, id, "boot-" + id, mark); });
   }
+  // The members have heard of each other lately.
+  void settle() { shared.world.run_for(cluster::pulse_life); }
   void tick(int times = 1) { shared.tick(times); }
   std::size_t copies_of(const oci::Digest& wanted) {
     std::size_t count = 0;
