@@ -56,6 +56,15 @@ class StagedBlob {
   virtual oci::Algorithm algorithm() const = 0;
 };
 
+// What a staged blob has so far, read beside whoever appends to it. The bytes are unchecked: for those who check the
+// whole. Readable for as long as it lives, whatever becomes of the staged blob. Any thread.
+class StagedReader {
+ public:
+  virtual ~StagedReader() = default;
+  // Fewer than out.size() only at the end of what is there; 0: nothing is there at `offset`.
+  virtual io::Task<Result<std::size_t>> read(std::uint64_t offset, Bytes out) = 0;
+};
+
 struct BlobInfo {
   std::uint64_t size = 0;
 };
@@ -86,6 +95,8 @@ class BlobStore {
   // and must not be written to any more. unsupported where there are no links; io when the file lies elsewhere.
   virtual io::Task<Result<std::shared_ptr<StagedBlob>>> adopt_staged(std::string id, std::string file,
                                                                      oci::Algorithm algorithm);
+  // not_found(upload): it is not there, or has been finished.
+  virtual io::Task<Result<std::shared_ptr<StagedReader>>> read_staged(std::string id) = 0;
   virtual io::Task<Result<void>> discard_staged(std::string id) = 0;  // fine if absent
   virtual io::Task<Result<std::vector<std::string>>> list_staged() = 0;
 

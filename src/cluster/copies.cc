@@ -1,4 +1,4 @@
-// Where copies are asked for: confirm and obtain. What peers ask of us: copies_serve.cc.
+// Where copies are asked for: confirm. What is missing here: copies_fetch.cc. What peers ask of us: copies_serve.cc.
 #include "cluster/copies.h"
 
 #include <algorithm>
@@ -8,11 +8,6 @@
 
 namespace hansa::cluster {
 
-// One fetch and those who wait for it. The first caller carries it out; if it is cancelled, another takes over.
-struct Copies::Flight {
-  std::vector<io::Completion<Result<void>>> waiting;
-};
-
 Copies::Copies(io::PeerNetwork& peers, const Membership& members, blob::BlobStore& blobs, catalog::Catalog& catalog,
                io::Random& random, Logger& log, CopiesOptions options)
     : ports_{.peers = peers, .members = members, .blobs = blobs, .catalog = catalog, .random = random, .log = log},
@@ -20,7 +15,8 @@ Copies::Copies(io::PeerNetwork& peers, const Membership& members, blob::BlobStor
       sends_("sending blobs to members", options.max_sends),
       receives_("receiving blobs from members", options.max_receives),
       fetches_("fetching blobs from members", options.max_fetches),
-      serves_("blobs read by members", options.max_serves) {}
+      serves_("blobs read by members", options.max_serves),
+      bulk_serves_("large blobs read by members for whom nobody waits", options.max_bulk_serves) {}
 
 bool Copies::is_staging(const std::string& id) const {
   const std::lock_guard guard(mutex_);
@@ -145,120 +141,6 @@ io::Task<Result<catalog::Receipt>> Copies::send(io::NodeId to, oci::Digest diges
                                                         ports_.peers.call(std::move(to), std::move(request))));
   ++sent_;
   co_return wire::read_receipt(answer.result);
-}
-
-// ---- obtain -----------------------------------------------------------------------------------------------------
-
-void Copies::end_flight(const oci::Digest& digest, const Result<void>& outcome) {
-  std::vector<io::Completion<Result<void>>> waiting;
-  {
-    const std::lock_guard guard(mutex_);
-    const auto flight = flights_.find(digest);
-    waiting.swap(flight->second->waiting);
-    flights_.erase(flight);
-  }
-  for (const auto& waiter : waiting) waiter.complete(outcome);
-}
-
-io::Task<Result<void>> Copies::fetch_once(oci::Digest digest) {
-  while (true) {
-    bool leads = false;
-    auto landed = io::wait_for<Result<void>>([this, &digest](io::Completion<Result<void>> completion) -> io::Work {
-      const std::lock_guard guard(mutex_);
-      const auto flight = flights_.find(digest);
-      if (flight == flights_.end()) {
-        completion.complete(make_error(ErrorCode::cancelled, "the fetch ended meanwhile"));
-        return nullptr;
-      }
-      flight->second->waiting.push_back(completion);
-      return [completion] { completion.complete(make_error(ErrorCode::cancelled, "cancelled while fetching a blob")); };
-    });
-    {
-      const std::lock_guard guard(mutex_);
-      auto& flight = flights_[digest];
-      leads = flight == nullptr;
-      if (leads) flight = std::make_shared<Flight>();
-    }
-    if (leads) {
-      auto outcome = co_await fetch(digest);
-      end_flight(digest, outcome);
-      co_return outcome;
-    }
-    auto outcome = co_await landed;
-    io::TaskContext& context = co_await io::current_context();
-    // The one who fetched was cancelled, not this caller: take over, or see that it is here.
-    if (outcome || outcome.error().code != ErrorCode::cancelled || context.cancelled()) co_return outcome;
-    auto here = co_await ports_.blobs.stat(digest);
-    if (here) co_return Result<void>{};
-  }
-}
-
-io::Task<Result<std::shared_ptr<blob::BlobReader>>> Copies::obtain(oci::Digest digest) {
-  auto local = co_await ports_.blobs.open(digest);
-  if (local) co_return local;
-  const auto code = local.error().code;
-  if (code != ErrorCode::not_found && code != ErrorCode::corrupt) co_return local;
-  HANSA_CO_CHECK(co_await fetch_once(digest));
-  auto opened = co_await ports_.blobs.open(digest);
-  if (!opened && opened.error().code == ErrorCode::not_found) {
-    co_return make_error(ErrorCode::unavailable, Subject::blob,
-                         "the bytes of " + digest.text() + " were swept at once");
-  }
-  co_return opened;
-}
-
-// From one source after the other; what came from one that broke off is kept, and the next goes on after it.
-io::Task<Result<void>> Copies::fetch(oci::Digest digest) {
-  HANSA_CO_TRY(const auto slot, co_await fetches_.take(options_.own_patience));
-  const Staging staging(mutex_, staging_, "fetch-" + ports_.random.hex(staging_random_bytes));
-  HANSA_CO_TRY(auto staged, co_await ports_.blobs.create_staged(staging.id(), digest.algorithm()));
-  std::string trouble;
-  for (auto& source : candidates(Purpose::fetch)) {
-    auto got = co_await fetch_from(source.id, staged, digest);
-    if (got) {
-      auto finished = co_await ports_.blobs.finish(staged, digest);
-      if (finished) {
-        ++fetched_;
-        co_return Result<void>{};
-      }
-      got = Result<void>(std::move(finished).error());
-    }
-    // Damaged at its source or on the way; its bytes are of no use to the next one.
-    const bool rotten = got.error().code == ErrorCode::invalid;
-    trouble += (trouble.empty() ? ": " : "; ") + source.id.value() + ": " + got.error().message;
-    if (is_local(got.error().code)) {
-      co_await drop_staged(std::move(staged), staging.id());
-      co_return std::move(got).error();
-    }
-    if (!rotten) continue;
-    ports_.log.error("a member sent other bytes than the digest's",
-                     {{"member", source.id.value()}, {"digest", digest.text()}});
-    co_await drop_staged(std::move(staged), staging.id());
-    HANSA_CO_TRY(staged, co_await ports_.blobs.create_staged(staging.id(), digest.algorithm()));
-  }
-  co_await drop_staged(std::move(staged), staging.id());
-  ports_.log.error("no member gave the bytes of a blob", {{"digest", digest.text()}, {"tried", trouble}});
-  co_return make_error(ErrorCode::unavailable, Subject::blob,
-                       "the bytes of " + digest.text() + " cannot be had now; try again later" + trouble);
-}
-
-io::Task<Result<void>> Copies::fetch_from(io::NodeId source, std::shared_ptr<blob::StagedBlob> staged,
-                                          oci::Digest digest) {
-  const std::uint64_t offset = staged->size();
-  auto answer = co_await ask(std::move(source), "blob.get", wire::get_arguments(digest, offset));
-  if (!answer) co_return of_peer(answer.error());
-  HANSA_CO_TRY(const auto size, wire::read_size(answer->result));
-  auto body = std::move(answer->body);
-  if (body == nullptr && size > offset) {
-    co_return make_error(ErrorCode::disconnected, "the answer has no body");
-  }
-  co_return co_await append_all(std::move(body), std::move(staged), size, options_.stall_limit);
-}
-
-io::Task<void> Copies::drop_staged(std::shared_ptr<blob::StagedBlob> staged, std::string id) {
-  staged.reset();
-  auto gone = co_await ports_.blobs.discard_staged(id);
-  if (!gone) ports_.log.warn("cannot remove what was staged", {{"id", id}, {"error", gone.error().message}});
 }
 
 }  // namespace hansa::cluster

@@ -36,8 +36,10 @@ std::string digest_arguments(const oci::Digest& digest) {
   return nlohmann::json{{"digest", digest.text()}}.dump();
 }
 
-std::string get_arguments(const oci::Digest& digest, std::uint64_t offset) {
-  return nlohmann::json{{"digest", digest.text()}, {"offset", offset}}.dump();
+std::string get_arguments(const oci::Digest& digest, std::uint64_t offset, const GetTerms& terms) {
+  return nlohmann::json{
+      {"digest", digest.text()}, {"offset", offset}, {"background", terms.background}, {"distance", terms.distance}}
+      .dump();
 }
 
 std::string put_arguments(const oci::Digest& digest, std::uint64_t size) {
@@ -48,8 +50,8 @@ std::string receipt_text(const blob::Receipt& receipt) {
   return nlohmann::json{{"node", receipt.node}, {"disk", receipt.disk}, {"tick", receipt.tick}}.dump();
 }
 
-std::string size_text(std::uint64_t size) {
-  return nlohmann::json{{"size", size}}.dump();
+std::string size_text(std::uint64_t size, std::uint64_t distance) {
+  return nlohmann::json{{"size", size}, {"distance", distance}}.dump();
 }
 
 Result<BlobArguments> read_arguments(std::string_view text) {
@@ -60,6 +62,9 @@ Result<BlobArguments> read_arguments(std::string_view text) {
   HANSA_TRY(arguments.digest, oci::Digest::parse(*digest));
   arguments.offset = number_in(json, "offset").value_or(0);
   arguments.size = number_in(json, "size").value_or(0);
+  arguments.terms.distance = number_in(json, "distance").value_or(0);
+  const auto background = json.find("background");
+  arguments.terms.background = background != json.end() && background->is_boolean() && background->get<bool>();
   return arguments;
 }
 
@@ -78,6 +83,11 @@ Result<std::uint64_t> read_size(std::string_view text) {
   const auto size = json.is_discarded() ? std::nullopt : number_in(json, "size");
   if (!size) return malformed("answer with a blob");
   return *size;
+}
+
+std::uint64_t read_distance(std::string_view text) {
+  const auto json = object_of(text);
+  return json.is_discarded() ? 0 : number_in(json, "distance").value_or(0);
 }
 
 }  // namespace wire
@@ -100,7 +110,8 @@ io::Task<Result<std::size_t>> BlobSource::read(Bytes out) {
 }
 
 io::Task<Result<void>> append_all(std::shared_ptr<io::ByteSource> body, std::shared_ptr<blob::StagedBlob> staged,
-                                  std::uint64_t size, io::Duration stall) {
+                                  std::uint64_t size, io::Duration stall,
+                                  const std::function<void(std::uint64_t)>& grew) {
   std::vector<std::byte> buffer(body == nullptr ? 0 : transfer_buffer);
   while (body != nullptr) {
     const auto got = co_await io::with_deadline(stall, body->read(buffer));
@@ -110,6 +121,7 @@ io::Task<Result<void>> append_all(std::shared_ptr<io::ByteSource> body, std::sha
       co_return make_error(ErrorCode::invalid, Subject::digest, "more bytes came than the blob has");
     }
     HANSA_CO_CHECK(co_await staged->append(Bytes(buffer).first(*got)));
+    if (grew) grew(staged->size());
   }
   if (staged->size() < size) co_return make_error(ErrorCode::disconnected, "the bytes of the blob broke off");
   co_return Result<void>{};

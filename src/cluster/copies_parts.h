@@ -1,6 +1,7 @@
 // Pieces of Copies: what its verbs say in JSON, bodies, staged files. Private to this room.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -21,20 +22,27 @@ inline constexpr std::size_t staging_random_bytes = 16;
 
 namespace wire {
 std::string digest_arguments(const oci::Digest& digest);
-std::string get_arguments(const oci::Digest& digest, std::uint64_t offset);
+struct GetTerms {
+  bool background = false;     // nobody waits: from a free slot, or not at all
+  std::uint64_t distance = 0;  // from a whole blob, at most, for one that still grows
+};
+std::string get_arguments(const oci::Digest& digest, std::uint64_t offset, const GetTerms& terms);
 std::string put_arguments(const oci::Digest& digest, std::uint64_t size);
 std::string receipt_text(const blob::Receipt& receipt);
-std::string size_text(std::uint64_t size);
+std::string size_text(std::uint64_t size, std::uint64_t distance = 0);
 
 struct BlobArguments {
   oci::Digest digest;
   std::uint64_t offset = 0;
   std::uint64_t size = 0;
+  GetTerms terms;
 };
 // invalid(request) for what is malformed.
 Result<BlobArguments> read_arguments(std::string_view text);
 Result<catalog::Receipt> read_receipt(std::string_view text);
 Result<std::uint64_t> read_size(std::string_view text);
+// Of an answer with a blob that may still grow; 0: it is whole.
+std::uint64_t read_distance(std::string_view text);
 }  // namespace wire
 
 // Errors of this node and its disk, for which another member is no remedy.
@@ -57,10 +65,11 @@ class BlobSource final : public io::ByteSource {
   std::optional<Slots::Held> slot_;
 };
 
-// Appends `body` until the staged blob has `size` bytes. timeout: no byte for `stall`; disconnected: the body ended
-// before; invalid(digest): it has more.
+// Appends `body` until the staged blob has `size` bytes; `grew` hears how many it has. timeout: no byte for `stall`;
+// disconnected: the body ended before; invalid(digest): it has more.
 io::Task<Result<void>> append_all(std::shared_ptr<io::ByteSource> body, std::shared_ptr<blob::StagedBlob> staged,
-                                  std::uint64_t size, io::Duration stall);
+                                  std::uint64_t size, io::Duration stall,
+                                  const std::function<void(std::uint64_t)>& grew = nullptr);
 
 // Appends `body` to its end. timeout: no byte for `stall`.
 io::Task<Result<void>> append_stream(std::shared_ptr<io::ByteSource> body, std::shared_ptr<blob::StagedBlob> staged,

@@ -16,17 +16,24 @@ io::Task<Result<io::PeerResponse>> Copies::on_receipt(io::PeerRequest request) {
   co_return io::PeerResponse{.result = wire::receipt_text(receipt), .body = nullptr};
 }
 
-// From the own store alone: a peer that lacks the blob says so, and the asker goes on to the next (T9).
+// From the own store, or what grows here: a peer that lacks the blob says so, and the asker goes on to the next (T9).
 io::Task<Result<io::PeerResponse>> Copies::on_get(io::PeerRequest request) {
   HANSA_CO_TRY(const auto wanted, wire::read_arguments(request.arguments));
-  HANSA_CO_TRY(auto slot, co_await serves_.take(options_.patience));
-  HANSA_CO_TRY(auto reader, co_await ports_.blobs.open(wanted.digest));
+  auto opened = co_await ports_.blobs.open(wanted.digest);
+  if (!opened && opened.error().code == ErrorCode::not_found) {
+    auto growing = co_await serve_growing(wanted.digest, wanted.offset, wanted.terms);
+    if (growing || growing.error().code != ErrorCode::not_found) co_return growing;
+    opened = co_await ports_.blobs.open(wanted.digest);  // finished meanwhile?
+  }
+  HANSA_CO_TRY(auto reader, std::move(opened));
   const std::uint64_t size = reader->size();
   if (wanted.offset > size) {
     co_return make_error(
         ErrorCode::range, Subject::blob,
         wanted.digest.text() + " has " + std::to_string(size) + " bytes, not " + std::to_string(wanted.offset));
   }
+  HANSA_CO_TRY(auto slot, co_await serving_slot(wanted.terms, size));
+  ++served_whole_;
   auto body = std::make_shared<BlobSource>(std::move(reader), wanted.offset, std::move(slot));
   co_return io::PeerResponse{.result = wire::size_text(size), .body = std::move(body)};
 }

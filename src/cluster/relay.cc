@@ -60,6 +60,7 @@ io::Task<void> Relay::write(ConstBytes bytes) {
 }
 
 io::Task<void> Relay::carry(std::shared_ptr<Pipe> pipe, std::uint64_t offset) {
+  const auto busy = relays_.p_.copies.relaying();
   // While the client is waited for, time does not count against the peer.
   Progress progress = [pipe, beat = std::uint64_t{0}]() mutable {
     if (pipe->starved()) ++beat;

@@ -34,18 +34,16 @@ void ClusterSide::join_blobs(blob::BlobStore& blobs) {
   sources_ = std::make_unique<cluster::Sources>(*members_, *pulses_, p_.ports.clock, p_.options.cluster->route);
   exchange_ = std::make_unique<ViewExchange>(p_.ports.disk, p_.ports.random, p_.ports.log, *p_.ports.peers, *members_,
                                              p_.store, p_.options.root);
-  cluster::Holder::Ports ports{.store = p_.store,
-                               .catalog = p_.catalog,
-                               .blobs = blobs,
-                               .clock = p_.ports.clock,
-                               .log = p_.ports.log,
-                               .node = p_.identity.node,
-                               .disk = p_.identity.disk,
-                               .boot = boot_,
-                               .fetch = [copies = copies_.get()](oci::Digest digest) -> io::Task<Result<void>> {
-                                 HANSA_CO_CHECK(co_await copies->obtain(std::move(digest)));
-                                 co_return Result<void>{};
-                               }};
+  cluster::Holder::Ports ports{
+      .store = p_.store,
+      .catalog = p_.catalog,
+      .blobs = blobs,
+      .clock = p_.ports.clock,
+      .log = p_.ports.log,
+      .node = p_.identity.node,
+      .disk = p_.identity.disk,
+      .boot = boot_,
+      .fetch = [copies = copies_.get()](oci::Digest digest) { return copies->fill(std::move(digest)); }};
   holder_ = std::make_unique<cluster::Holder>(std::move(ports));
 }
 

@@ -176,6 +176,19 @@ io::Task<Result<std::shared_ptr<StagedBlob>>> Store::reopen_staged(std::string i
   co_return co_await io::blocking(io::Pool::disk, std::move(work));
 }
 
+io::Task<Result<std::shared_ptr<StagedReader>>> Store::read_staged(std::string id) {
+  auto work = [this, &id]() -> Result<std::shared_ptr<StagedReader>> {
+    if (!is_staging_id(id)) return make_error(ErrorCode::not_found, Subject::upload, "no such upload");
+    auto file = disk_.open(layout_.staged(id), io::OpenMode::read);
+    if (!file && file.error().code == ErrorCode::not_found) {
+      return make_error(ErrorCode::not_found, Subject::upload, "no such upload");
+    }
+    if (!file) return file.error();
+    return std::make_shared<DiskStagedReader>(std::move(*file));
+  };
+  co_return co_await io::blocking(io::Pool::disk, std::move(work));
+}
+
 io::Task<Result<void>> Store::discard_staged(std::string id) {
   auto work = [this, &id] { return discard_now(id); };
   co_return co_await io::blocking(io::Pool::disk, std::move(work));

@@ -12,6 +12,11 @@ io::Task<Result<void>> DiskStaged::append(ConstBytes data) {
   co_return co_await io::blocking(io::Pool::disk, std::move(work));
 }
 
+io::Task<Result<std::size_t>> DiskStagedReader::read(std::uint64_t offset, Bytes out) {
+  auto work = [this, offset, out] { return file_->read(offset, out); };
+  co_return co_await io::blocking(io::Pool::disk, std::move(work));
+}
+
 Result<void> DiskStaged::settle() {
   if (!usable()) {
     return make_error(ErrorCode::conflict, Subject::upload,

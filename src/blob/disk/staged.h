@@ -50,4 +50,13 @@ class DiskStaged final : public StagedBlob {
   bool has_tail_ = false;      // a failed append left bytes behind the end
 };
 
+class DiskStagedReader final : public StagedReader {
+ public:
+  explicit DiskStagedReader(std::unique_ptr<io::File> file) : file_(std::move(file)) {}
+  io::Task<Result<std::size_t>> read(std::uint64_t offset, Bytes out) override;
+
+ private:
+  const std::unique_ptr<io::File> file_;
+};
+
 }  // namespace hansa::blob::disk

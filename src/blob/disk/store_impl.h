@@ -33,6 +33,7 @@ class Store final : public DiskBlobStore {
 
   io::Task<Result<BlobInfo>> stat(oci::Digest digest) override;
   io::Task<Result<std::shared_ptr<BlobReader>>> open(oci::Digest digest) override;
+  io::Task<Result<std::shared_ptr<StagedReader>>> read_staged(std::string id) override;
   io::Task<Result<std::shared_ptr<StagedBlob>>> create_staged(std::string id, oci::Algorithm algorithm) override;
   io::Task<Result<std::shared_ptr<StagedBlob>>> reopen_staged(std::string id, oci::Algorithm algorithm) override;
   io::Task<Result<std::shared_ptr<StagedBlob>>> adopt_staged(std::string id, std::string file,
