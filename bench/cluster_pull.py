@@ -41,8 +41,8 @@ def address(number):
 class Network:
     """A switch with a port for the clients and one for each node."""
 
-    def __init__(self, nodes, rate):
-        self.nodes, self.rate = nodes, rate
+    def __init__(self, nodes, rate, client_rate=None):
+        self.nodes, self.rate, self.client_rate = nodes, rate, client_rate
         self.names = [SWITCH, CLIENT, *(namespace(n) for n in range(1, nodes + 1))]
 
     def __enter__(self):
@@ -56,7 +56,7 @@ class Network:
             run('ip', '-n', name, 'link', 'set', 'lo', 'up')
         run('ip', '-n', SWITCH, 'link', 'add', 'br0', 'type', 'bridge')
         run('ip', '-n', SWITCH, 'link', 'set', 'br0', 'up')
-        self.plug(CLIENT, 'client', '10.77.0.2', None)
+        self.plug(CLIENT, 'client', '10.77.0.2', self.client_rate)
         for number in range(1, self.nodes + 1):
             self.plug(namespace(number), f'n{number}', address(number), self.rate)
         return self

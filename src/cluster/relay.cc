@@ -1,6 +1,7 @@
 // The sender's side of relays. What peers keep: relay_receiver.cc.
 #include "cluster/relay.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "cluster/copies_parts.h"
@@ -10,12 +11,23 @@ namespace hansa::cluster {
 
 std::shared_ptr<Relay> Relays::begin(oci::Algorithm algorithm) {
   if (relays_ >= options_.max_relays) return nullptr;
-  for (auto& to : p_.copies.second_copies()) {
-    // One that does not answer now would hold the upload up.
-    if (!p_.pulses.fresh(to)) continue;
-    return std::make_shared<Relay>(*this, std::move(to), algorithm, p_.random.hex(staging_random_bytes));
-  }
-  return nullptr;
+  auto to = choose();
+  if (!to) return nullptr;
+  return std::make_shared<Relay>(*this, *std::move(to), algorithm, p_.random.hex(staging_random_bytes));
+}
+
+// The one that took the last upload, for a while: it has those bytes, while the others' links are filled with them.
+std::optional<io::NodeId> Relays::choose() {
+  auto order = p_.copies.second_copies();
+  // One that does not answer now would hold the upload up.
+  std::erase_if(order, [this](const io::NodeId& id) { return !p_.pulses.fresh(id).has_value(); });
+  const io::MonotonicTime now = p_.clock.monotonic();
+  const std::lock_guard guard(mutex_);
+  if (order.empty()) return std::nullopt;
+  const bool keep = now - chosen_at_ < options_.keep_target && std::ranges::find(order, chosen_) != order.end();
+  if (!keep) chosen_ = std::move(order.front());
+  chosen_at_ = now;
+  return chosen_;
 }
 
 Relay::Relay(Relays& relays, io::NodeId to, oci::Algorithm algorithm, std::string id)

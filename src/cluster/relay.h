@@ -20,6 +20,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "base/log.h"
@@ -36,15 +37,16 @@
 namespace hansa::cluster {
 
 struct RelayOptions {
-  std::size_t relay_from = 256 * 1024;                 // bytes of a body before a peer is bothered
-  std::size_t buffer = 2 * 1024 * 1024;                // bytes that wait for the peer, per upload
-  std::size_t max_relays = 256;                        // uploads that are relayed at once, from here
-  std::size_t max_received = 1024;                     // uploads of peers that are kept here
-  io::Duration stall_limit = std::chrono::seconds(2);  // the peer takes nothing for so long: it is given up
-  io::Duration ask_limit = std::chrono::seconds(2);    // of a call without a body
-  io::Duration sync_limit = std::chrono::seconds(10);  // for the peer's fsync, and as much per GiB
-  io::Duration body_limit = std::chrono::minutes(10);  // here: no byte from the sender for so long
-  io::Duration idle_limit = std::chrono::minutes(10);  // here: no request for so long
+  std::size_t relay_from = 256 * 1024;                  // bytes of a body before a peer is bothered
+  std::size_t buffer = 2 * 1024 * 1024;                 // bytes that wait for the peer, per upload
+  std::size_t max_relays = 256;                         // uploads that are relayed at once, from here
+  std::size_t max_received = 1024;                      // uploads of peers that are kept here
+  io::Duration stall_limit = std::chrono::seconds(2);   // the peer takes nothing for so long: it is given up
+  io::Duration ask_limit = std::chrono::seconds(2);     // of a call without a body
+  io::Duration sync_limit = std::chrono::seconds(10);   // for the peer's fsync, and as much per GiB
+  io::Duration body_limit = std::chrono::minutes(10);   // here: no byte from the sender for so long
+  io::Duration keep_target = std::chrono::seconds(10);  // uploads that follow so soon go to the same member
+  io::Duration idle_limit = std::chrono::minutes(10);   // here: no request for so long
 };
 
 class Relays;
@@ -124,6 +126,7 @@ class Relays {
   };
   using Key = std::pair<io::NodeId, std::string>;
 
+  std::optional<io::NodeId> choose();
   io::Task<Result<std::shared_ptr<Received>>> take(Key key, oci::Algorithm algorithm, std::uint64_t offset);
   void give_back(const Key& key, Received& received);
   io::Task<void> discard(Key key, std::shared_ptr<Received> received);
@@ -135,6 +138,8 @@ class Relays {
   const RelayOptions options_;
   mutable std::mutex mutex_;
   std::map<Key, std::shared_ptr<Received>> received_;
+  io::NodeId chosen_;
+  io::MonotonicTime chosen_at_;
   std::atomic<std::size_t> relays_ = 0;
   std::atomic<std::uint64_t> relayed_ = 0;
 };

@@ -9,6 +9,7 @@
 #include "server/cluster_init.h"
 #include "server/command_parts.h"
 #include "server/control.h"
+#include "server/mirrors.h"
 
 namespace hansa::server {
 namespace {
@@ -161,6 +162,19 @@ int found(const ClusterArguments& arguments, const config::Config& config) {
   return 0;
 }
 
+int show_mirrors(const ClusterArguments& arguments, const config::Config& config) {
+  const auto format = parse_mirror_format(arguments.format);
+  if (!format) return fail(format.error());
+  const auto status = ask(config, "cluster status");
+  if (!status) return fail(status.error());
+  const auto addresses = mirror_addresses(*status, arguments.client);
+  if (!addresses) return fail(addresses.error());
+  const auto file = mirror_file(*format, *addresses, arguments.name);
+  if (!file) return fail(file.error());
+  std::printf("%s", file->c_str());
+  return 0;
+}
+
 }  // namespace
 
 CLI::App* add_cluster_commands(CLI::App& app, ClusterArguments& out) {
@@ -191,6 +205,12 @@ CLI::App* add_cluster_commands(CLI::App& app, ClusterArguments& out) {
   for (auto* command : {out.may_stop, out.init, out.status, out.drain, out.forget, out.token, out.clear_alarm,
                         out.backup, out.restore, out.recover})
     config(command);
+  out.mirrors = app.add_subcommand("mirrors", "print a file for clients that know all members");
+  out.mirrors->add_option("FORMAT", out.format, "containerd (hosts.toml) or podman (registries.conf)")->required();
+  config(out.mirrors);
+  out.mirrors->add_option("--root", out.root, "data folder, instead of a configuration");
+  out.mirrors->add_option("--name", out.name, "registry that images are named by; default: the first member");
+  out.mirrors->add_option("--client", out.client, "name of the machine that it is for: each has an order of its own");
   return cluster;
 }
 
@@ -200,6 +220,7 @@ int run_cluster_command(ClusterArguments arguments) {
   if (only_config && std::filesystem::exists(arguments.member)) arguments.config.swap(arguments.member);
   const auto config = target(arguments);
   if (!config) return fail(config.error());
+  if (arguments.mirrors->parsed()) return show_mirrors(arguments, *config);
   if (arguments.init->parsed()) return found(arguments, *config);
   if (arguments.restore->parsed()) return begin_anew(restore_cluster(*config, absolute(arguments.file)));
   if (arguments.recover->parsed()) return begin_anew(recover_cluster(*config));

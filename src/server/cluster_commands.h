@@ -1,3 +1,4 @@
+// hansa mirrors, and
 // hansa cluster init|status|drain|forget|may-stop|token|backup|restore|recover: what an operator asks of a cluster.
 // init, restore and recover work on the folder of this machine; the others ask the server that runs on it.
 #pragma once
@@ -21,14 +22,18 @@ struct ClusterArguments {
   CLI::App* backup = nullptr;
   CLI::App* restore = nullptr;
   CLI::App* recover = nullptr;
+  CLI::App* mirrors = nullptr;
   std::string config;
   std::string root;
   std::string member;
   std::string file;  // of a backup
   bool json = false;
+  std::string format;  // of mirrors
+  std::string name;    // under which images are known
+  std::string client;  // the machine that the file is for
 };
 
-// Adds "cluster" and its commands; `out` outlives the parsing.
+// Adds "cluster" with its commands, and "mirrors"; `out` outlives the parsing.
 CLI::App* add_cluster_commands(CLI::App& app, ClusterArguments& out);
 int run_cluster_command(ClusterArguments arguments);
 

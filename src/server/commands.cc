@@ -295,7 +295,7 @@ int run_command_line(int argc, char** argv) {
     return help ? app.exit(error) : usage;
   }
   if (serve_command->parsed()) return serve(file, join);
-  if (cluster_command->parsed()) return run_cluster_command(cluster);
+  if (cluster_command->parsed() || cluster.mirrors->parsed()) return run_cluster_command(cluster);
   if (verify_command->parsed()) return verify(file);
   if (scrub_command->parsed()) return scrub(file);
   if (import->parsed()) return import_command(arguments);
