@@ -243,10 +243,10 @@ constexpr const char* examples = R"(Examples:
 
 // What CLI11 would only call a missing command.
 std::optional<std::string> unknown_command(int argc, char** argv) {
-  const std::vector<std::string> known{"serve", "verify", "schema", "scrub", "version", "import", "cluster"};
+  const std::vector<std::string> known{"serve", "verify", "schema", "scrub", "version", "import", "cluster", "mirrors"};
   if (argc < 2 || argv[1][0] == '-' || std::ranges::find(known, argv[1]) != known.end()) return std::nullopt;
   const std::string near = config::nearest(argv[1], known);
-  const std::string hint = near.empty() ? "there are serve, verify, schema, scrub, version, import and cluster"
+  const std::string hint = near.empty() ? "there are serve, verify, schema, scrub, version, import, cluster and mirrors"
                                         : "did you mean \"" + near + "\"?";
   return "there is no command \"" + std::string(argv[1]) + "\"; " + hint + " (see hansa --help)";
 }

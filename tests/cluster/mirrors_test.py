@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """Clients that know the members from `hansa mirrors` go on when the one that they ask first is away."""
-import os
 import pathlib
 import shutil
 import sys
@@ -39,11 +38,10 @@ class Mirrors(ct.SharedCluster):
         file.write_text(self.mirrors('podman'))
         asked_first = tomllib.loads(file.read_text())['registry'][0]['mirror'][0]['location']
         away = next(n for n in self.cluster.nodes if n.url.endswith(asked_first))
-        environment = {**os.environ, 'CONTAINERS_REGISTRIES_CONF': str(file)}
         target = self.folder / 'image'
         self.cluster.terminate(away.number)
         try:
-            ht.run(skopeo, 'copy', f'docker://{NAME}/mirrored/app:v1', f'dir:{target}', env=environment)
+            ht.run(skopeo, '--registries-conf', file, 'copy', f'docker://{NAME}/mirrored/app:v1', f'dir:{target}')
         finally:
             self.cluster.start(away.number)
         self.assertEqual(ht.sha256((target / 'manifest.json').read_bytes()), digest)
