@@ -181,6 +181,23 @@ TYPED_TEST_P(BlobStoreContract, SaysNotFoundOfABlobThatIsNotHere) {
   EXPECT_EQ(renewed.error().code, ErrorCode::not_found);
 }
 
+TYPED_TEST_P(BlobStoreContract, ShowsStagedBytesBesideWhoeverAppendsAndAfterTheEnd) {
+  auto staged = this->stage("growing", "first ");
+  const auto reader = this->wait(this->store().read_staged("growing")).value();
+  const auto read = [&](std::uint64_t offset) {
+    std::string out(100, '\0');
+    out.resize(this->wait(reader->read(offset, Bytes(reinterpret_cast<std::byte*>(out.data()), out.size()))).value());
+    return out;
+  };
+  EXPECT_EQ(read(0), "first ");
+  EXPECT_EQ(read(6), "");
+  ASSERT_TRUE(this->wait(staged->append(as_bytes(std::string_view("second")))));
+  EXPECT_EQ(read(6), "second");
+  ASSERT_TRUE(this->wait(this->store().finish(staged, digest_of("first second"))));
+  EXPECT_EQ(read(0), "first second");
+  EXPECT_EQ(this->wait(this->store().read_staged("growing")).error().code, ErrorCode::not_found);
+}
+
 TYPED_TEST_P(BlobStoreContract, KeepsStagedBlobsByTheirIds) {
   this->stage("b_2", "text");
   this->stage("a-1", "text");
@@ -307,7 +324,8 @@ TYPED_TEST_P(BlobStoreContract, ScrubsSoundBlobsWithoutComplaint) {
 REGISTER_TYPED_TEST_SUITE_P(BlobStoreContract, ReturnsTheBytesOfEverySize, ReturnsAnyRange, TellsWhatItVerified,
                             RefusesAWrongDigestAndChangesNothing, AcceptsAnotherAlgorithmAtTheEnd,
                             PutsSmallContentUnderItsDigestOnly, SaysNotFoundOfABlobThatIsNotHere,
-                            KeepsStagedBlobsByTheirIds, GoesOnWithAStagedBlobAfterARestart, TakesNothingMoreAfterTheEnd,
+                            KeepsStagedBlobsByTheirIds, ShowsStagedBytesBesideWhoeverAppendsAndAfterTheEnd,
+                            GoesOnWithAStagedBlobAfterARestart, TakesNothingMoreAfterTheEnd,
                             GivesReceiptsOfTheTickItSawTheBlobAt, ListsAllBlobsOnceInOrderPageByPage,
                             SweepsOnlyTwoTicksAfterTheStartAndTheLastReceipt,
                             KeepsWhatIsBeingReadAndEmptiesTheTrashATickLater, ScrubsSoundBlobsWithoutComplaint);

@@ -32,6 +32,7 @@ class Shelf final : public blob::BlobStore {
   io::Task<Result<std::shared_ptr<blob::StagedBlob>>> reopen_staged(std::string, oci::Algorithm) override {
     co_return unused();
   }
+  io::Task<Result<std::shared_ptr<blob::StagedReader>>> read_staged(std::string) override { co_return unused(); }
   io::Task<Result<void>> discard_staged(std::string) override { co_return unused(); }
   io::Task<Result<std::vector<std::string>>> list_staged() override { co_return unused(); }
   io::Task<Result<blob::Receipt>> finish(std::shared_ptr<blob::StagedBlob>, oci::Digest) override {

@@ -49,6 +49,10 @@ io::Task<void> Pulses::ping(io::NodeId id) {
   }
   const std::lock_guard guard(mutex_);
   asked_.erase(id);
+  // Refused or cut off: a client that comes back from there at once is not sent there again. One answer that is only
+  // late says nothing yet.
+  const bool gone = !answer && answer.error().code != ErrorCode::timeout && answer.error().code != ErrorCode::cancelled;
+  if (gone) pulses_.erase(id);
 }
 
 void Pulses::note(const io::NodeId& id, std::uint64_t sending) {
