@@ -59,7 +59,9 @@ class SnapshotStep final : public Tag {
 
 io::Task<bool> step(std::shared_ptr<SnapshotStream> stream, std::function<void(Tag*)> start) {
   auto wait = io::wait_for<bool>([&](io::Completion<bool> done) -> io::Work {
-    start(new SnapshotStep(std::move(done), stream));
+    Tag* const tag = new SnapshotStep(std::move(done), stream);
+    tag->goes_in();
+    start(tag);
     return [stream] {
       stream->cancelled = true;
       stream->context.TryCancel();

@@ -94,7 +94,7 @@ GrpcRuntime::Pump::Pump() {
   thread = std::thread([this] {
     void* tag = nullptr;
     bool ok = false;
-    while (queue.Next(&tag, &ok)) static_cast<Tag*>(tag)->done(ok);
+    while (queue.Next(&tag, &ok)) Tag::comes_out(tag)->done(ok);
   });
 }
 

@@ -41,7 +41,9 @@ struct Stream : std::enable_shared_from_this<Stream<Request, Reply>> {
   io::Task<bool> step(Start start) {
     auto self = this->shared_from_this();
     auto wait = io::wait_for<bool>([&self, &start](io::Completion<bool> done) -> io::Work {
-      start(static_cast<Tag*>(new Step(std::move(done), self)));
+      Tag* const tag = new Step(std::move(done), self);
+      tag->goes_in();
+      start(tag);
       return [self] { self->cancel(); };
     });
     alive = co_await wait;
