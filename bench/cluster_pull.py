@@ -193,6 +193,28 @@ def inside(options):
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def sizes(program, options, client_rate=None, more=()):
+    """The figures of each size of cluster, as `program --inside N` prints them in the clients' namespace."""
+    name = pathlib.Path(program).stem.replace('_', '-')
+    if os.geteuid():
+        sys.exit(f'{name}: needs root, for network namespaces')
+    for count in map(int, options.nodes.split(',')):
+        with Network(count, options.rate, client_rate):
+            done = run('ip', 'netns', 'exec', CLIENT, sys.executable, program, '--inside', count, '--rate', options.rate, *more,
+                       check=False)
+        if done.returncode:
+            sys.exit(f'{name}: {done.stdout}{done.stderr}')
+        yield json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def show(lines, heading, write):
+    text = '\n'.join(lines) + '\n'
+    print(text)
+    if write:
+        import cluster_cost
+        cluster_cost.write(text, heading)
+
+
 def row(figures, rate):
     sent, payload = figures['sent'], figures['payload']
     ideal = figures['nodes'] * rate * 1e6 / 8 * TBF_PAYLOAD
@@ -212,26 +234,15 @@ def main():
     options = parser.parse_args()
     if options.inside:
         return inside(options)
-    if os.geteuid():
-        sys.exit('cluster-pull: needs root, for network namespaces')
     lines = [HEADING, '',
              f'`./dev bench cluster-pull` on a 2-core machine: {CLIENTS} clients (curl, {PARALLEL} layers at a time) that all know the first node '
              f'only pull one image of {LAYERS} x {options.layer_mib} MiB; each node\'s link carries {options.rate} Mbit/s.', '',
              '| nodes | payload Mbit/s | of what the links can carry | of N links\' rate | bytes per node max/min | the first node beyond its share | CPU busy |',
              '|---|---|---|---|---|---|---|']
-    for count in map(int, options.nodes.split(',')):
-        with Network(count, options.rate):
-            done = run('ip', 'netns', 'exec', CLIENT, sys.executable, __file__, '--inside', count, '--rate', options.rate,
-                       '--layer-mib', options.layer_mib, check=False)
-        if done.returncode:
-            sys.exit(f'cluster-pull: {done.stdout}{done.stderr}')
-        lines.append(row(json.loads(done.stdout.strip().splitlines()[-1]), options.rate))
+    for figures in sizes(__file__, options, more=('--layer-mib', options.layer_mib)):
+        lines.append(row(figures, options.rate))
         print(lines[-1], file=sys.stderr)
-    text = '\n'.join(lines) + '\n'
-    print(text)
-    if options.write:
-        import cluster_cost
-        cluster_cost.write(text, HEADING)
+    show(lines, HEADING, options.write)
 
 
 if __name__ == '__main__':

@@ -6,7 +6,6 @@ PATCH each. A node holds a blob when its file has its name. Needs root (ip, tc).
 """
 import argparse
 import json
-import os
 import pathlib
 import random
 import shutil
@@ -32,11 +31,6 @@ def push_layer(client, repository, blob):
     client.expect(201, 'PUT', f'{at}{separator}digest={ht.sha256(blob)}', b'', BYTES)
 
 
-def holds(node, digest):
-    digits = digest.removeprefix('sha256:')
-    return (node.data / 'blobs/sha256' / digits[:2] / digits).exists()
-
-
 def measure(cluster, network, blobs):
     """One image; returns the figures."""
     client = ct.Node(cluster.nodes[0].url, 600.0)
@@ -46,13 +40,13 @@ def measure(cluster, network, blobs):
         push_layer(client, repository, blob)
     client.push_blob(repository, b'{}')
     client.push_manifest(repository, 'v1', ct.manifest_of(b'{}', blobs))
-    pushed, at_ack = time.monotonic(), network.sent()
-    if not ct.tool.wait_until(lambda: all(holds(n, d) for n in cluster.nodes for d in digests), 600):
+    pushed = time.monotonic()
+    if not ct.tool.wait_until(lambda: all(ct.holds(n, d) for n in cluster.nodes for d in digests), 600):
         raise ct.tool.Problem('not every node got the blobs')
     spread, after = time.monotonic(), network.sent()
     size = sum(map(len, blobs))
     return {'push': pushed - start, 'spread': spread - pushed, 'size': size,
-            'first_at_ack': (at_ack[0] - before[0]) / size, 'first': (after[0] - before[0]) / size,
+            'first': (after[0] - before[0]) / size,
             'all': (sum(after) - sum(before)) / size}
 
 
@@ -87,32 +81,20 @@ def main():
     options = parser.parse_args()
     if options.inside:
         return inside(options)
-    if os.geteuid():
-        sys.exit('cluster-push: needs root, for network namespaces')
     lines = [HEADING, '',
              f'`./dev bench cluster-push` on a 2-core machine: an image of {options.blob_mib} MiB, as one layer and as {options.layers}, pushed through the '
              f'first node; every link, the client\'s too, carries {options.rate} Mbit/s. Copies are bytes that left a node, by the image\'s size.', '',
              '| nodes | layers | push, s | of one node\'s | all hold it after the 201, of one transfer | copies the first node sent | copies sent in all | CPU busy |',
              '|---|---|---|---|---|---|---|---|']
     alone = {}
-    for count in map(int, options.nodes.split(',')):
-        with rig.Network(count, options.rate, options.rate):
-            done = rig.run('ip', 'netns', 'exec', rig.CLIENT, sys.executable, __file__, '--inside', count, '--rate', options.rate,
-                           '--blob-mib', options.blob_mib, '--layers', options.layers, check=False)
-        if done.returncode:
-            sys.exit(f'cluster-push: {done.stdout}{done.stderr}')
-        figures = json.loads(done.stdout.strip().splitlines()[-1])
+    for figures in rig.sizes(__file__, options, options.rate, ('--blob-mib', options.blob_mib, '--layers', options.layers)):
         for layers, row in zip((1, options.layers), figures['rows']):
             transfer = row['size'] * 8 / (options.rate * 1e6 * rig.TBF_PAYLOAD)
             base = alone.setdefault(layers, row['push'])
-            lines.append(f'| {count} | {layers} | {row["push"]:.2f} | {row["push"] / base:.2f} | {row["spread"] / transfer:.2f} | '
+            lines.append(f'| {figures["nodes"]} | {layers} | {row["push"]:.2f} | {row["push"] / base:.2f} | {row["spread"] / transfer:.2f} | '
                          f'{row["first"]:.2f} | {row["all"]:.2f} | {figures["busy"] * 100:.0f} % |')
             print(lines[-1], file=sys.stderr)
-    text = '\n'.join(lines) + '\n'
-    print(text)
-    if options.write:
-        import cluster_cost
-        cluster_cost.write(text, HEADING)
+    rig.show(lines, HEADING, options.write)
 
 
 if __name__ == '__main__':

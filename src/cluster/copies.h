@@ -27,7 +27,6 @@
 #include "base/log.h"
 #include "blob/store.h"
 #include "catalog/catalog.h"
-#include "cluster/copies_parts.h"
 #include "cluster/growth.h"
 #include "cluster/membership.h"
 #include "cluster/peer_dispatch.h"
@@ -109,8 +108,8 @@ class Copies {
   void end_flight(const oci::Digest& digest, const Result<void>& outcome);
 
   io::Task<Result<io::PeerResponse>> on_get(io::PeerRequest request);
-  io::Task<Result<io::PeerResponse>> serve_growing(oci::Digest digest, std::uint64_t offset, wire::GetTerms terms);
-  io::Task<Result<Slots::Held>> serving_slot(wire::GetTerms terms, std::uint64_t size);
+  io::Task<Result<io::PeerResponse>> serve_growing(oci::Digest digest, std::uint64_t offset, GetTerms terms);
+  io::Task<Result<Slots::Held>> serving_slot(GetTerms terms, std::uint64_t size);
   io::Task<Result<io::PeerResponse>> on_put(io::PeerRequest request);
   io::Task<Result<io::PeerResponse>> on_receipt(io::PeerRequest request);
 

@@ -203,14 +203,13 @@ io::Task<void> Copies::drop_staged(std::shared_ptr<blob::StagedBlob> staged, std
 // ---- to those that fetch it meanwhile -----------------------------------------------------------------------------
 
 // With a slot of its own kind: nobody waits for a background fetch, so it never takes what clients wait for.
-io::Task<Result<Slots::Held>> Copies::serving_slot(wire::GetTerms terms, std::uint64_t size) {
+io::Task<Result<Slots::Held>> Copies::serving_slot(GetTerms terms, std::uint64_t size) {
   if (!terms.background || size < options_.bulk_from) co_return co_await serves_.take(options_.patience);
   if (*relaying_ > 0) co_return make_error(ErrorCode::too_many, "this member relays an upload now; ask another");
   co_return co_await bulk_serves_.take(io::Duration::zero());
 }
 
-io::Task<Result<io::PeerResponse>> Copies::serve_growing(oci::Digest digest, std::uint64_t offset,
-                                                         wire::GetTerms terms) {
+io::Task<Result<io::PeerResponse>> Copies::serve_growing(oci::Digest digest, std::uint64_t offset, GetTerms terms) {
   std::shared_ptr<Growth> growth;
   {
     const std::lock_guard guard(mutex_);

@@ -12,6 +12,7 @@
 
 #include "blob/store.h"
 #include "catalog/records.h"
+#include "cluster/growth.h"
 #include "cluster/slots.h"
 #include "io/byte_source.h"
 
@@ -22,10 +23,6 @@ inline constexpr std::size_t staging_random_bytes = 16;
 
 namespace wire {
 std::string digest_arguments(const oci::Digest& digest);
-struct GetTerms {
-  bool background = false;     // nobody waits: from a free slot, or not at all
-  std::uint64_t distance = 0;  // from a whole blob, at most, for one that still grows
-};
 std::string get_arguments(const oci::Digest& digest, std::uint64_t offset, const GetTerms& terms);
 std::string put_arguments(const oci::Digest& digest, std::uint64_t size);
 std::string receipt_text(const blob::Receipt& receipt);

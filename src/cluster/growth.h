@@ -23,6 +23,12 @@ namespace hansa::cluster {
 
 inline constexpr std::uint64_t max_distance = 16;
 
+// What a member that fetches a blob will take.
+struct GetTerms {
+  bool background = false;     // nobody waits: from a free slot, or not at all
+  std::uint64_t distance = 0;  // from a whole blob, at most, for one that still grows
+};
+
 class Growth {
  public:
   Growth(std::string file, std::uint64_t size, std::uint64_t distance)

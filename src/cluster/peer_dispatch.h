@@ -4,7 +4,8 @@
 //
 // Verbs (arguments and results are compact JSON; {..}: fields):
 //   ping            {}                                            -> {node, boot}
-//   blob.get        {digest, offset}                              -> {size} + body from offset to the end
+//   blob.get        {digest, offset, background, distance}        -> {size, distance} + body from offset to the end
+//                   background: too_many rather than a wait; distance: one that still grows will do, so far from whole
 //   blob.put        {digest, size} + body                         -> {node, disk, tick}   a receipt (H1)
 //   blob.receipt    {digest}                                      -> {node, disk, tick}   not_found: it lacks the blob
 //   relay.append    {id, algorithm, offset} + body                -> {size}   bytes of an upload, not named yet

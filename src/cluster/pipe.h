@@ -29,7 +29,6 @@ class Pipe final : public io::ByteSource {
 
   std::uint64_t taken() const { return taken_; }
   bool starved() const { return held_ == 0 && !ended_; }  // the reader waits for the writer
-  bool drained() const { return held_ == 0 && ended_; }
 
  private:
   using Waiter = std::optional<io::Completion<bool>>;

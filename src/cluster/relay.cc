@@ -30,6 +30,11 @@ std::optional<io::NodeId> Relays::choose() {
   return chosen_;
 }
 
+void Relays::avoid(const io::NodeId& id) {
+  const std::lock_guard guard(mutex_);
+  if (chosen_ == id) chosen_ = io::NodeId();
+}
+
 Relay::Relay(Relays& relays, io::NodeId to, oci::Algorithm algorithm, std::string id)
     : relays_(relays), to_(std::move(to)), algorithm_(algorithm), id_(std::move(id)) {
   ++relays_.relays_;
@@ -42,6 +47,7 @@ Relay::~Relay() {
 void Relay::fail(const Error& why) {
   if (pipe_) pipe_->close();
   if (std::exchange(failed_, true)) return;
+  relays_.avoid(to_);
   relays_.p_.log.warn("an upload's second copy is made after it, not beside it",
                       {{"member", to_.value()}, {"error", why.message}});
 }
@@ -96,11 +102,12 @@ io::Task<void> Relay::carry(std::shared_ptr<Pipe> pipe, std::uint64_t offset) {
   fail(size ? make_error(ErrorCode::unavailable, "it has other bytes than were sent") : size.error());
 }
 
-// The call is one of the caller's scope, which is joined after this.
-io::Task<void> Relay::settle() {
-  if (pipe_) pipe_->end();
-  if (!carrying_ && written_ > 0) failed_ = true;  // too short a body: nothing was begun
-  co_return;
+void Relay::settle() {
+  pipe_->end();
+  if (carrying_ || written_ == 0) return;
+  // Too short a body: nothing was begun, and nobody reads what waits.
+  pipe_->close();
+  failed_ = true;
 }
 
 io::Task<Result<catalog::Receipt>> Relay::finish(oci::Digest digest, std::uint64_t size) {
@@ -118,7 +125,6 @@ io::Task<Result<catalog::Receipt>> Relay::finish(oci::Digest digest, std::uint64
     co_return std::move(answer).error();
   }
   failed_ = true;  // the peer keeps nothing of it any more
-  ++relays_.relayed_;
   co_return wire::read_receipt(answer->result);
 }
 

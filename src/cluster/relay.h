@@ -4,7 +4,7 @@
 //   auto relay = relays.begin(algorithm);              // with the session; null: no other copy is needed, or possible
 //   relay->resume(scope, staged.size());               // at each request with a body
 //   co_await relay->write(bytes);                      // after the own disk has taken them
-//   co_await relay->settle();                          // the peer has the bytes of this request, or never will
+//   relay->settle(); co_await scope.join();            // the peer has the bytes of this request, or never will
 //   auto receipt = co_await relay->finish(digest, size);
 //
 // A relay is help, never a condition: whatever goes wrong with it (a peer that is slow, ends or refuses; a session
@@ -62,15 +62,14 @@ class Relay {
   // after settle().
   void resume(io::TaskScope& scope, std::uint64_t offset);
   io::Task<void> write(ConstBytes bytes);
-  io::Task<void> settle();
+  void settle();  // the body is over
 
   // The peer's receipt. unavailable: it has other bytes than these `size`, or does not answer; the relay is over.
   io::Task<Result<catalog::Receipt>> finish(oci::Digest digest, std::uint64_t size);
   // The upload is given up: the peer need not keep the bytes.
   io::Task<void> drop();
 
-  bool good() const { return !failed_; }
-  const io::NodeId& target() const { return to_; }
+  bool good() const { return !failed_; }  // there is something to finish or to go on with
 
  private:
   io::Task<void> carry(std::shared_ptr<Pipe> pipe, std::uint64_t offset);
@@ -113,9 +112,6 @@ class Relays {
   // Whether a staged file is one that a peer's upload is written to.
   bool is_staging(const std::string& id) const;
 
-  std::uint64_t relayed() const { return relayed_; }  // receipts got so, since the start
-  std::size_t received() const;                       // uploads of peers that are kept here now
-
  private:
   friend class Relay;
   struct Received {
@@ -127,8 +123,9 @@ class Relays {
   using Key = std::pair<io::NodeId, std::string>;
 
   std::optional<io::NodeId> choose();
+  void avoid(const io::NodeId& id);  // it failed: the next upload need not go there
   io::Task<Result<std::shared_ptr<Received>>> take(Key key, oci::Algorithm algorithm, std::uint64_t offset);
-  void give_back(const Key& key, Received& received);
+  void give_back(Received& received);
   io::Task<void> discard(Key key, std::shared_ptr<Received> received);
   io::Task<Result<io::PeerResponse>> on_append(io::NodeId from, io::PeerRequest request);
   io::Task<Result<io::PeerResponse>> on_finish(io::NodeId from, io::PeerRequest request);
@@ -141,7 +138,6 @@ class Relays {
   io::NodeId chosen_;
   io::MonotonicTime chosen_at_;
   std::atomic<std::size_t> relays_ = 0;
-  std::atomic<std::uint64_t> relayed_ = 0;
 };
 
 }  // namespace hansa::cluster

@@ -67,11 +67,6 @@ bool Relays::is_staging(const std::string& id) const {
   return false;
 }
 
-std::size_t Relays::received() const {
-  const std::lock_guard guard(mutex_);
-  return received_.size();
-}
-
 // Busy for the caller; made when the upload begins.
 io::Task<Result<std::shared_ptr<Relays::Received>>> Relays::take(Key key, oci::Algorithm algorithm,
                                                                  std::uint64_t offset) {
@@ -103,7 +98,7 @@ io::Task<Result<std::shared_ptr<Relays::Received>>> Relays::take(Key key, oci::A
   co_return received;
 }
 
-void Relays::give_back(const Key&, Received& received) {
+void Relays::give_back(Received& received) {
   const std::lock_guard guard(mutex_);
   received.busy = false;
   received.used = p_.clock.monotonic();
@@ -133,7 +128,7 @@ io::Task<Result<io::PeerResponse>> Relays::on_append(io::NodeId from, io::PeerRe
     co_return std::move(done).error();
   }
   const std::uint64_t size = received->staged->size();
-  give_back(key, *received);
+  give_back(*received);
   co_return io::PeerResponse{.result = wire::size_text(size), .body = nullptr};
 }
 

@@ -65,17 +65,20 @@ io::Task<Result<void>> Service::receive(UploadSessions::Session& session, std::o
                                         io::ByteSource& body, std::optional<oci::Digest> expected) {
   blob::StagedBlob& staged = *session.staged;
   if (range && range->first != staged.size()) co_return out_of_order(staged.size(), range->first);
-  // What is here already is so with others, as a rule: they are asked at the end.
-  const bool is_here = expected && (co_await blobs_.stat(*expected)).has_value();
-  if (cluster_ && staged.size() == 0 && !is_here) session.relay = cluster_->relays.begin(staged.algorithm());
+  if (cluster_ && staged.size() == 0) {
+    // What is here already is so with others, as a rule: they are asked at the end.
+    const bool is_here = expected && (co_await blobs_.stat(*expected)).has_value();
+    session.relay = is_here ? nullptr : cluster_->relays.begin(staged.algorithm());
+  }
   const auto relay = session.relay;
   io::TaskContext& context = co_await io::current_context();
   io::TaskScope scope(context.executor());
   if (relay) relay->resume(scope, staged.size());
   auto outcome = co_await take_in(staged, relay.get(), body);
   // After an error too: the client may go on after what is here.
-  if (relay) co_await relay->settle();
+  if (relay) relay->settle();
   co_await scope.join();
+  if (relay && !relay->good()) session.relay.reset();
   if (outcome && range && staged.size() != range->last + 1) {
     co_return make_error(ErrorCode::range, Subject::upload,
                          "the chunk has other than the " + std::to_string(range->last - range->first + 1) +

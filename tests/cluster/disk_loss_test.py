@@ -12,7 +12,6 @@ import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'lib'))
 import cluster_testing as ct  # noqa: E402
-import hansa_testing as ht  # noqa: E402
 
 LOSSES = int(os.environ.get('HANSA_DISK_LOSSES') or (2 if ct.FULL else 1))
 LAYER = 300_000  # bytes: large enough to be relayed while it comes
@@ -48,11 +47,6 @@ class Pusher(threading.Thread):
         assert not self.is_alive(), 'a push hangs'
 
 
-def holds(node, digest):
-    digits = digest.removeprefix('sha256:')
-    return (node.data / 'blobs/sha256' / digits[:2] / digits).exists()
-
-
 class DiskLoss(ct.TestCase):
     def test_no_acknowledged_image_is_lost_when_disks_are_destroyed_one_after_the_other(self):
         cluster, source = self.cluster(), random.Random(8)
@@ -84,7 +78,7 @@ class DiskLoss(ct.TestCase):
     def check(self, cluster, pushers, when):
         images = [(p.repository, tag, *image) for p in pushers for tag, image in p.done.items()]
         blobs = {blob for _, _, digest, parts in images for blob in (digest, *parts)}
-        cluster.wait(lambda: all(holds(node, blob) for node in cluster.nodes for blob in blobs), 180,
+        cluster.wait(lambda: all(ct.holds(node, blob) for node in cluster.nodes for blob in blobs), 180,
                      f'every node holds everything {when}')
         cluster.wait(lambda: len(cluster.tool.voters()) == 3, 120, f'three voters {when}')
         for client in cluster.clients(30.0):

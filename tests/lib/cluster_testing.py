@@ -303,6 +303,12 @@ class TestCluster:
             return read_view(pathlib.Path(folder) / 'view.db')
 
 
+def holds(node, digest):
+    """Whether the blob's file lies under its name on the node's disk."""
+    digits = digest.removeprefix('sha256:')
+    return (node.data / 'blobs/sha256' / digits[:2] / digits).exists()
+
+
 def read_view(file):
     with contextlib.closing(sqlite3.connect(file)) as database:
         rows = database.execute('SELECT k, v, c, m, n FROM kv').fetchall()

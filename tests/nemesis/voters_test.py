@@ -37,6 +37,8 @@ class WipedVoter(ct.TestCase):
             time.sleep(5)  # the span in which B and an amnesiac C would elect one of themselves
             self.assertIsNone(cluster.etcd_leader(), 'a wiped voter made a quorum')
         cluster.wait(lambda: cluster.etcd_leader() is not None, 60, 'A and B elect a leader')
+        # B's node listens once its view is confirmed, some time after etcd has a leader.
+        cluster.wait(lambda: one.is_ready() and two.is_ready(), 60, 'the nodes of A and B are ready')
         for number in (1, 2):
             reader = ct.Node(cluster.urls[number - 1], 30.0)
             for tag, digest in digests.items():

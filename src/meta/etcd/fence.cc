@@ -31,11 +31,15 @@ Error view_lags() {
 }  // namespace
 
 io::Task<Result<Revision>> EtcdStore::barrier() {
-  if (waiting_.size() >= options_.max_waiting) {
+  auto known = admitted();
+  if (waiting_.size() + admitting_ >= options_.max_waiting) {
     co_return make_error(ErrorCode::too_many, "too many requests wait for the metadata; try again");
   }
-  auto known = admitted();
-  if (!known) known = co_await admit();
+  if (!known) {
+    ++admitting_;
+    known = co_await admit();
+    --admitting_;
+  }
   HANSA_CO_CHECK(*std::move(known));
   co_return co_await waiting_.wait(clock_.monotonic() + options_.barrier_deadline);
 }
@@ -76,12 +80,13 @@ io::Duration EtcdStore::gap_after(const Round& round) const {
   return std::max(gap_per_member * members, std::min(gap_per_waiter * waiters, most_gap_for_waiters));
 }
 
-// Runs while anybody waits.
+// Runs while anybody waits. Who would pass the deadline before the next look is answered at this one.
 io::Task<void> EtcdStore::expire_loop() {
+  const io::Duration step = options_.barrier_deadline / looks_per_deadline;
   while (waiting_.size() > 0) {
-    auto slept = co_await io::sleep_for(options_.barrier_deadline / looks_per_deadline);
+    auto slept = co_await io::sleep_for(step);
     if (!slept) break;
-    waiting_.expire(clock_.monotonic(), gauge_.state().loading ? view_loading() : view_lags());
+    waiting_.expire(clock_.monotonic() + step, gauge_.state().loading ? view_loading() : view_lags());
   }
   expiring_ = false;
 }

@@ -135,9 +135,10 @@ io::Task<Result<Reply>> unary_once(Wire* wire, Prepare prepare, const Request* r
     if (!token.empty()) shared->context.AddMetadata("token", token);
     call->reader = prepare(&shared->context, *request, wire->queue());
     UnaryCall<Reply>* raw = call.release();  // done() frees it
+    auto* const reader = raw->reader.get();
+    reader->StartCall();
     raw->goes_in();
-    raw->reader->StartCall();
-    raw->reader->Finish(&raw->reply, &raw->status, static_cast<Tag*>(raw));
+    reader->Finish(&raw->reply, &raw->status, static_cast<Tag*>(raw));
     return [shared] {
       shared->cancelled = true;
       shared->context.TryCancel();

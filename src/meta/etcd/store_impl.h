@@ -199,7 +199,8 @@ class EtcdStore final : public Store {
   std::optional<Error> refusal_;  // why this etcd cannot be used at all: its version, the credentials
 
   BarrierQueue waiting_;
-  bool expiring_ = false;  // the executor's thread only
+  std::atomic<std::size_t> admitting_ = 0;  // barriers that wait for the probe
+  bool expiring_ = false;                   // the executor's thread only
   std::atomic<bool> by_put_ = true;
   bool told_version_ = false;
   std::atomic<std::uint64_t> cluster_ = 0;

@@ -311,6 +311,26 @@ TEST_F(EtcdStoreTest, AHundredBarriersAtOnceMakeFewReads) {
   EXPECT_LE(etcd_.head_reads() - reads, 3U);
 }
 
+TEST_F(EtcdStoreTest, NoMoreBarriersWaitThanMayAlsoWhileEtcdIsAway) {
+  start();
+  etcd_.set_available(false);
+  EXPECT_FALSE(run(store_->barrier()));
+  std::map<ErrorCode, int> codes;
+  const auto before = world_.now();
+  {
+    io::TaskScope scope(executor_);
+    auto one = [](MetadataStore* store, std::map<ErrorCode, int>* seen) -> io::Task<void> {
+      auto passed = co_await store->barrier();
+      if (!passed) ++(*seen)[passed.error().code];
+    };
+    for (int i = 0; i < 2100; ++i) scope.spawn("barrier", one(store_.get(), &codes));
+    ASSERT_TRUE(world_.run_until([&] { return scope.running() == 0; }));
+  }
+  EXPECT_EQ(codes[ErrorCode::too_many], 100);
+  EXPECT_EQ(codes[ErrorCode::unavailable], 2000);
+  EXPECT_LE(world_.now() - before, 1s);
+}
+
 TEST_F(EtcdStoreTest, WhereReadsCanBeStaleTheBarrierIsAPutThatChangesHeadAlone) {
   etcd_.version = "3.4.23";
   start();
