@@ -43,6 +43,8 @@ class BlobReader {
   virtual io::Task<Result<std::size_t>> read(std::uint64_t offset, Bytes out) = 0;
   // For sendfile of ranges that verify() passed; -1 where there is none.
   virtual int descriptor() const = 0;
+  // Its bytes are still coming from elsewhere, and whoever reads waits for them; what came is right.
+  virtual bool is_growing() const { return false; }
 };
 
 // An upload's bytes before they have a name. Not thread-safe: one request at a time (registry's sessions see to it).
@@ -63,6 +65,8 @@ class StagedReader {
   virtual ~StagedReader() = default;
   // Fewer than out.size() only at the end of what is there; 0: nothing is there at `offset`.
   virtual io::Task<Result<std::size_t>> read(std::uint64_t offset, Bytes out) = 0;
+  // For sendfile of what is there; -1 where there is none.
+  virtual int descriptor() const = 0;
 };
 
 struct BlobInfo {

@@ -71,6 +71,10 @@ std::string encode(const AliveRecord& record) {
   json["total"] = record.disk_total;
   json["free"] = record.disk_available;
   json["applied"] = record.applied;
+  json["missing"] = record.missing;
+  json["missing_bytes"] = record.missing_bytes;
+  json["filled_bytes"] = record.filled_bytes;
+  if (record.seconds_left) json["seconds_left"] = *record.seconds_left;
   return text_of(json);
 }
 
@@ -82,6 +86,12 @@ Result<AliveRecord> decode_alive(std::string_view value) {
     fields.take("total", record.disk_total);
     fields.take("free", record.disk_available);
     fields.take("applied", record.applied);
+    fields.take("missing", record.missing);
+    fields.take("missing_bytes", record.missing_bytes);
+    fields.take("filled_bytes", record.filled_bytes);
+    if (const Json left = fields.take_json("seconds_left"); left.is_number_unsigned()) {
+      record.seconds_left = left.get<std::uint64_t>();
+    }
     return {};
   });
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,7 +19,11 @@ struct AliveRecord : RecordBase {
   std::uint64_t uploads = 0;   // open
   std::uint64_t disk_total = 0;
   std::uint64_t disk_available = 0;
-  Revision applied = 0;  // revision of its view
+  Revision applied = 0;                       // revision of its view
+  std::uint64_t missing = 0;                  // blobs that it lacks and will fetch
+  std::uint64_t missing_bytes = 0;            // of those, as far as the catalogue knows
+  std::uint64_t filled_bytes = 0;             // fetched for that since its start
+  std::optional<std::uint64_t> seconds_left;  // until nothing is missing; empty: nobody can say
 };
 
 inline constexpr std::size_t max_but = 500;  // digests; a mark that would need more does not move

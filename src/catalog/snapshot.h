@@ -177,6 +177,8 @@ class Snapshot {
   // Since which revision the digest has been named: the smallest create of the manifests, mod of the graves and links
   // that name it; 0: nothing does. Meaningful once nothing is unloaded (design review, section 3).
   Result<Revision> since_of(const oci::Digest& d);
+  // Bytes of a blob by any record that names it; 0: none says.
+  Result<std::uint64_t> size_of(const oci::Digest& d);
   // Everything that is named, in the order of the view's ids, which rise as digests come: looks at up to `limit` rows.
   Result<NamedPage> named(std::int64_t after, std::size_t limit);
 

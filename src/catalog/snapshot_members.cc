@@ -83,6 +83,17 @@ Result<Revision> Snapshot::since_of(const oci::Digest& d) {
   return unsigned_of(since);
 }
 
+Result<std::uint64_t> Snapshot::size_of(const oci::Digest& d) {
+  HANSA_TRY(const Id digest, digest_id(d));
+  if (digest == 0) return std::uint64_t{0};
+  HANSA_TRY(const Id size, lookup("SELECT coalesce("
+                                  "(SELECT size FROM catalog_link WHERE digest=?1 AND gone=0 LIMIT 1),"
+                                  "(SELECT size FROM catalog_ref WHERE digest=?1 AND kind<3 LIMIT 1),"
+                                  "(SELECT size FROM catalog_holder WHERE digest=?1 LIMIT 1), 0)",
+                                  digest));
+  return unsigned_of(size);
+}
+
 Result<NamedPage> Snapshot::named(std::int64_t after, std::size_t limit) {
   NamedPage page;
   std::vector<std::pair<Id, oci::Digest>> rows;

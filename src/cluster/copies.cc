@@ -8,15 +8,15 @@
 
 namespace hansa::cluster {
 
-Copies::Copies(io::PeerNetwork& peers, const Membership& members, blob::BlobStore& blobs, catalog::Catalog& catalog,
-               io::Random& random, Logger& log, CopiesOptions options)
-    : ports_{.peers = peers, .members = members, .blobs = blobs, .catalog = catalog, .random = random, .log = log},
+Copies::Copies(Ports ports, CopiesOptions options)
+    : ports_(ports),
       options_(options),
       sends_("sending blobs to members", options.max_sends),
       receives_("receiving blobs from members", options.max_receives),
       fetches_("fetching blobs from members", options.max_fetches),
       serves_("blobs read by members", options.max_serves),
-      bulk_serves_("large blobs read by members for whom nobody waits", options.max_bulk_serves) {}
+      bulk_serves_("large blobs read by members for whom nobody waits", options.max_bulk_serves),
+      fill_throttle_(options.fill_rate) {}
 
 bool Copies::is_staging(const std::string& id) const {
   const std::lock_guard guard(mutex_);

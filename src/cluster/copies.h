@@ -4,10 +4,13 @@
 //   confirm   receipts of W members of the layout (H1, H4). Who lacks the bytes is sent them from the own store; who
 //             fails or is slow is replaced by another.
 //   obtain    the blob from the own store, fetched into it first where it is missing. Any number of simultaneous
-//             callers make one fetch. Every byte is checked by the digest before anybody sees it.
+//             callers make one fetch, which goes on when they are gone.
+//   stream    the same, readable while it comes: its last bytes are given once the whole has the right digest, or the
+//             reader fails (H11). For who reads to the end.
 //   fill      the same in the background, when nobody waits for the blob: a large one only from a member with a free
 //             bulk slot, also from one that is still receiving it (growth.h), so that the members form chains and trees
-//             instead of all asking the uploader. Who relays an upload now gives none away.
+//             instead of all asking the uploader. Who relays an upload now gives none away. At most fill_rate bytes a
+//             second, all together, unless a client comes to wait.
 //   serve     the verbs blob.get, blob.put and blob.receipt. A peer's blob.get never fetches onward (T9), and
 //             receiving has slots of its own and waits for nothing remote (T8).
 //
@@ -31,11 +34,15 @@
 #include "cluster/membership.h"
 #include "cluster/peer_dispatch.h"
 #include "cluster/slots.h"
+#include "cluster/throttle.h"
+#include "io/clock.h"
 #include "io/random.h"
+#include "io/scope.h"
 
 namespace hansa::cluster {
 
 struct CopiesOptions {
+  std::uint64_t fill_rate = 0;                               // bytes a second of what nobody waits for; 0: no limit
   std::size_t max_sends = 16;                                // bodies on their way to peers
   std::size_t max_receives = 32;                             // bodies that peers send, written here
   std::size_t max_fetches = 16;                              // blobs that are fetched
@@ -54,10 +61,20 @@ struct CopiesOptions {
 
 class Copies {
  public:
-  Copies(io::PeerNetwork& peers, const Membership& members, blob::BlobStore& blobs, catalog::Catalog& catalog,
-         io::Random& random, Logger& log, CopiesOptions options = {});
+  struct Ports {
+    io::PeerNetwork& peers;
+    const Membership& members;
+    blob::BlobStore& blobs;
+    catalog::Catalog& catalog;
+    io::Clock& clock;
+    io::Random& random;
+    Logger& log;
+  };
+  explicit Copies(Ports ports, CopiesOptions options = {});
 
   void serve(PeerDispatch& dispatch);
+  // Where fetches run. Before the first obtain(), stream() or fill(); they end when it is closed.
+  void run(io::TaskScope& scope) { scope_ = &scope; }
 
   // `own` and as many others' as the layout's W asks for; `relayed`: one that is there already (relay.h). Nobody is
   // asked where W is 1. unavailable: that many copies cannot be had now.
@@ -68,6 +85,7 @@ class Copies {
 
   // unavailable(blob): the bytes cannot be had now; out_of_space, io: of the own disk; cancelled.
   io::Task<Result<std::shared_ptr<blob::BlobReader>>> obtain(oci::Digest digest);
+  io::Task<Result<std::shared_ptr<blob::BlobReader>>> stream(oci::Digest digest);
 
   // The blob is in the own store after it. The same errors.
   io::Task<Result<void>> fill(oci::Digest digest);
@@ -82,6 +100,7 @@ class Copies {
   bool is_staging(const std::string& id) const;
 
   std::uint64_t fetched_blobs() const { return fetched_; }  // since the start
+  std::uint64_t fetched_bytes() const { return fetched_bytes_; }
   std::uint64_t sent_blobs() const { return sent_; }
   std::uint64_t served_whole() const { return served_whole_; }      // bodies begun for members
   std::uint64_t served_growing() const { return served_growing_; }  // the same, of blobs that were still coming
@@ -103,7 +122,13 @@ class Copies {
   void show(const oci::Digest& digest, std::shared_ptr<Growth> growth);
   bool is_urgent(const oci::Digest& digest) const;
   io::Task<Result<io::PeerResponse>> ask(io::NodeId to, std::string verb, std::string arguments);
-  io::Task<Result<void>> fetch_once(oci::Digest digest, bool background);
+  enum class Until : std::uint8_t { begun, ended };
+  io::Task<Result<std::shared_ptr<Growth>>> join_fetch(oci::Digest digest, bool background, Until until);
+  bool join_flight(const oci::Digest& digest, bool background, Until until,
+                   const io::Completion<Result<std::shared_ptr<Growth>>>& completion);
+  void start_fetch(oci::Digest digest, bool background);
+  io::Task<void> fly(oci::Digest digest, bool background);
+  io::Task<Result<std::shared_ptr<blob::BlobReader>>> open_here(oci::Digest digest);
   io::Task<void> drop_staged(std::shared_ptr<blob::StagedBlob> staged, std::string id);
   void end_flight(const oci::Digest& digest, const Result<void>& outcome);
 
@@ -113,14 +138,6 @@ class Copies {
   io::Task<Result<io::PeerResponse>> on_put(io::PeerRequest request);
   io::Task<Result<io::PeerResponse>> on_receipt(io::PeerRequest request);
 
-  struct Ports {
-    io::PeerNetwork& peers;
-    const Membership& members;
-    blob::BlobStore& blobs;
-    catalog::Catalog& catalog;
-    io::Random& random;
-    Logger& log;
-  };
   const Ports ports_;
   const CopiesOptions options_;
   Slots sends_;
@@ -133,7 +150,10 @@ class Copies {
   std::map<oci::Digest, std::shared_ptr<Flight>> flights_;
   std::set<std::string> staging_;
   std::map<io::NodeId, std::size_t> sending_;  // bodies under way, by target
+  io::TaskScope* scope_ = nullptr;
+  Throttle fill_throttle_;
   std::atomic<std::uint64_t> fetched_ = 0;
+  std::atomic<std::uint64_t> fetched_bytes_ = 0;
   std::atomic<std::uint64_t> sent_ = 0;
   std::atomic<std::uint64_t> served_whole_ = 0;
   std::atomic<std::uint64_t> served_growing_ = 0;

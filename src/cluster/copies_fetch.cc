@@ -6,9 +6,11 @@
 
 namespace hansa::cluster {
 
-// One fetch and those who wait for it. The first caller carries it out; if it is cancelled, another takes over.
+// One fetch and those who wait for it.
 struct Copies::Flight {
-  std::vector<io::Completion<Result<void>>> waiting;
+  using Waiter = io::Completion<Result<std::shared_ptr<Growth>>>;
+  std::vector<Waiter> for_end;
+  std::vector<Waiter> for_begin;   // or its end, where it fails
   std::shared_ptr<Growth> growth;  // once a source has answered
   bool urgent = false;             // a client waits
 };
@@ -17,7 +19,8 @@ struct Copies::Fetching {
   oci::Digest digest;
   const Staging& staging;
   std::shared_ptr<blob::StagedBlob> staged;
-  bool bulk = false;
+  bool background = false;  // as it began; a client may have come to wait since
+  bool bulk = false;        // this round is from free slots only
   std::shared_ptr<Growth> growth;
   std::string trouble;  // what came of the sources of this round
   bool busy = false;    // one of them had no free slot
@@ -33,8 +36,12 @@ void Copies::end_flight(const oci::Digest& digest, const Result<void>& outcome) 
     ended = std::move(flight->second);
     flights_.erase(flight);
   }
-  if (ended->growth) ended->growth->end();
-  for (const auto& waiter : ended->waiting) waiter.complete(outcome);
+  if (ended->growth) ended->growth->end(outcome.has_value());
+  const auto result =
+      outcome ? Result<std::shared_ptr<Growth>>(nullptr) : Result<std::shared_ptr<Growth>>(outcome.error());
+  for (const auto* waiting : {&ended->for_end, &ended->for_begin}) {
+    for (const auto& waiter : *waiting) waiter.complete(result);
+  }
 }
 
 bool Copies::is_urgent(const oci::Digest& digest) const {
@@ -43,52 +50,61 @@ bool Copies::is_urgent(const oci::Digest& digest) const {
   return flight != flights_.end() && flight->second->urgent;
 }
 
+// Null: what grew is of no use any more.
 void Copies::show(const oci::Digest& digest, std::shared_ptr<Growth> growth) {
-  const std::lock_guard guard(mutex_);
-  const auto flight = flights_.find(digest);
-  if (flight != flights_.end()) flight->second->growth = std::move(growth);
-}
-
-io::Task<Result<void>> Copies::fetch_once(oci::Digest digest, bool background) {
-  while (true) {
-    bool leads = false;
-    auto landed = io::wait_for<Result<void>>([this, &digest](io::Completion<Result<void>> completion) -> io::Work {
-      const std::lock_guard guard(mutex_);
-      const auto flight = flights_.find(digest);
-      if (flight == flights_.end()) {
-        completion.complete(make_error(ErrorCode::cancelled, "the fetch ended meanwhile"));
-        return nullptr;
-      }
-      flight->second->waiting.push_back(completion);
-      return [completion] { completion.complete(make_error(ErrorCode::cancelled, "cancelled while fetching a blob")); };
-    });
-    {
-      const std::lock_guard guard(mutex_);
-      auto& flight = flights_[digest];
-      leads = flight == nullptr;
-      if (leads) flight = std::make_shared<Flight>();
-      if (!background) flight->urgent = true;
-    }
-    if (leads) {
-      auto outcome = co_await fetch(digest, background);
-      end_flight(digest, outcome);
-      co_return outcome;
-    }
-    auto outcome = co_await landed;
-    io::TaskContext& context = co_await io::current_context();
-    // The one who fetched was cancelled, not this caller: take over, or see that it is here.
-    if (outcome || outcome.error().code != ErrorCode::cancelled || context.cancelled()) co_return outcome;
-    auto here = co_await ports_.blobs.stat(digest);
-    if (here) co_return Result<void>{};
+  std::vector<Flight::Waiter> begun;
+  {
+    const std::lock_guard guard(mutex_);
+    const auto flight = flights_.find(digest);
+    if (flight == flights_.end()) return;
+    flight->second->growth = growth;
+    if (growth) begun.swap(flight->second->for_begin);
   }
+  for (const auto& waiter : begun) waiter.complete(growth);
 }
 
-io::Task<Result<std::shared_ptr<blob::BlobReader>>> Copies::obtain(oci::Digest digest) {
-  auto local = co_await ports_.blobs.open(digest);
-  if (local) co_return local;
-  const auto code = local.error().code;
-  if (code != ErrorCode::not_found && code != ErrorCode::corrupt) co_return local;
-  HANSA_CO_CHECK(co_await fetch_once(digest, false));
+// Whether this began it.
+bool Copies::join_flight(const oci::Digest& digest, bool background, Until until, const Flight::Waiter& completion) {
+  std::shared_ptr<Growth> growth;
+  bool first = false;
+  {
+    const std::lock_guard guard(mutex_);
+    auto& flight = flights_[digest];
+    first = flight == nullptr;
+    if (first) flight = std::make_shared<Flight>();
+    if (!background) flight->urgent = true;
+    if (until == Until::begun) growth = flight->growth;
+    if (!growth) (until == Until::ended ? flight->for_end : flight->for_begin).push_back(completion);
+  }
+  if (growth) completion.complete(std::move(growth));
+  return first;
+}
+
+// The scope's tasks are its own thread's.
+void Copies::start_fetch(oci::Digest digest, bool background) {
+  HANSA_ASSERT(scope_ != nullptr, "run() comes before the first fetch");
+  scope_->executor().post(
+      [this, digest = std::move(digest), background] { scope_->spawn("fetch", fly(digest, background)); });
+}
+
+io::Task<void> Copies::fly(oci::Digest digest, bool background) {
+  Result<void> outcome;
+  // It may have come between the caller's look and this.
+  const auto here = co_await ports_.blobs.stat(digest);
+  if (!here) outcome = co_await fetch(digest, background);
+  end_flight(digest, outcome);
+}
+
+// Until::begun: what grows, or null if it is whole already. Until::ended: null.
+io::Task<Result<std::shared_ptr<Growth>>> Copies::join_fetch(oci::Digest digest, bool background, Until until) {
+  auto wait = io::wait_for<Result<std::shared_ptr<Growth>>>([&](Flight::Waiter completion) -> io::Work {
+    if (join_flight(digest, background, until, completion)) start_fetch(digest, background);
+    return [completion] { completion.complete(make_error(ErrorCode::cancelled, "cancelled while fetching a blob")); };
+  });
+  co_return co_await wait;
+}
+
+io::Task<Result<std::shared_ptr<blob::BlobReader>>> Copies::open_here(oci::Digest digest) {
   auto opened = co_await ports_.blobs.open(digest);
   if (!opened && opened.error().code == ErrorCode::not_found) {
     co_return make_error(ErrorCode::unavailable, Subject::blob,
@@ -97,11 +113,40 @@ io::Task<Result<std::shared_ptr<blob::BlobReader>>> Copies::obtain(oci::Digest d
   co_return opened;
 }
 
+io::Task<Result<std::shared_ptr<blob::BlobReader>>> Copies::obtain(oci::Digest digest) {
+  auto local = co_await ports_.blobs.open(digest);
+  if (local) co_return local;
+  const auto code = local.error().code;
+  if (code != ErrorCode::not_found && code != ErrorCode::corrupt) co_return local;
+  HANSA_CO_CHECK(co_await join_fetch(digest, false, Until::ended));
+  co_return co_await open_here(std::move(digest));
+}
+
+io::Task<Result<std::shared_ptr<blob::BlobReader>>> Copies::stream(oci::Digest digest) {
+  auto local = co_await ports_.blobs.open(digest);
+  if (local) co_return local;
+  const auto code = local.error().code;
+  if (code != ErrorCode::not_found && code != ErrorCode::corrupt) co_return local;
+  HANSA_CO_TRY(auto growth, co_await join_fetch(digest, false, Until::begun));
+  if (growth) {
+    auto staged = co_await ports_.blobs.read_staged(growth->file());
+    if (staged) {
+      co_return std::shared_ptr<blob::BlobReader>(
+          std::make_shared<GrowthReader>(std::move(growth), *std::move(staged)));
+    }
+    if (staged.error().code != ErrorCode::not_found) co_return std::move(staged).error();
+    // It has ended meanwhile, well or not.
+    HANSA_CO_CHECK(co_await join_fetch(digest, false, Until::ended));
+  }
+  co_return co_await open_here(std::move(digest));
+}
+
 io::Task<Result<void>> Copies::fill(oci::Digest digest) {
   auto here = co_await ports_.blobs.stat(digest);
   if (here) co_return Result<void>{};
   if (here.error().code != ErrorCode::not_found) co_return std::move(here).error();
-  co_return co_await fetch_once(std::move(digest), true);
+  HANSA_CO_CHECK(co_await join_fetch(std::move(digest), true, Until::ended));
+  co_return Result<void>{};
 }
 
 // ---- the fetch --------------------------------------------------------------------------------------------------
@@ -109,7 +154,12 @@ io::Task<Result<void>> Copies::fill(oci::Digest digest) {
 io::Task<Result<void>> Copies::fetch(oci::Digest digest, bool background) {
   HANSA_CO_TRY(const auto slot, co_await fetches_.take(options_.own_patience));
   const Staging staging(mutex_, staging_, "fetch-" + ports_.random.hex(staging_random_bytes));
-  Fetching fetching{.digest = digest, .staging = staging, .staged = nullptr, .growth = nullptr, .trouble = {}};
+  Fetching fetching{.digest = digest,
+                    .staging = staging,
+                    .staged = nullptr,
+                    .background = background,
+                    .growth = nullptr,
+                    .trouble = {}};
   HANSA_CO_TRY(fetching.staged, co_await ports_.blobs.create_staged(staging.id(), digest.algorithm()));
   Result<void> done;
   for (int round = 0;; ++round) {
@@ -117,6 +167,7 @@ io::Task<Result<void>> Copies::fetch(oci::Digest digest, bool background) {
     done = co_await fetch_round(&fetching);
     if (done) {
       ++fetched_;
+      fetched_bytes_ += fetching.growth->size();
       co_return done;
     }
     const bool again = fetching.bulk && fetching.busy && done.error().code == ErrorCode::unavailable;
@@ -189,6 +240,12 @@ io::Task<Result<void>> Copies::fetch_from(io::NodeId source, Fetching* fetching)
     const std::uint64_t distance = std::min(wire::read_distance(answer->result), max_distance - 1) + 1;
     fetching->growth = std::make_shared<Growth>(fetching->staging.id(), size, distance);
     show(fetching->digest, fetching->growth);
+  }
+  if (fetching->background && body != nullptr) {
+    auto held = [this, digest = fetching->digest](std::size_t bytes) -> io::Duration {
+      return is_urgent(digest) ? io::Duration::zero() : fill_throttle_.take(bytes, ports_.clock.monotonic());
+    };
+    body = std::make_shared<ThrottledSource>(std::move(body), std::move(held));
   }
   const auto grew = [growth = fetching->growth](std::uint64_t have) { growth->grew(have); };
   co_return co_await append_all(std::move(body), fetching->staged, size, options_.stall_limit, grew);

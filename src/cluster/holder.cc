@@ -9,8 +9,7 @@ namespace hansa::cluster {
 namespace {
 
 constexpr io::Duration round_interval = std::chrono::milliseconds(200);
-constexpr io::Duration retry_interval = std::chrono::seconds(60);  // of what a mark leaves out
-constexpr std::size_t scan_page = 200;                             // rows in one transaction (trap T7)
+constexpr std::size_t scan_page = 200;  // rows in one transaction (trap T7)
 
 bool names(catalog::KeyKind kind) {
   return kind == catalog::KeyKind::manifest || kind == catalog::KeyKind::link || kind == catalog::KeyKind::grave;
@@ -48,6 +47,7 @@ Result<std::vector<oci::Digest>> named_by(std::string_view key, std::string_view
 }  // namespace
 
 void Holder::run(io::TaskScope& scope) {
+  scope_ = &scope;
   scope.spawn("holds", loop());
 }
 
@@ -61,15 +61,16 @@ HolderProgress Holder::progress() const {
   return progress_;
 }
 
-io::Task<Result<void>> Holder::lose(oci::Digest digest) {
-  note_lost(digest);
-  while (true) {
-    {
-      const std::lock_guard lock(mutex_);
-      if (std::ranges::find(lost_, digest) == lost_.end()) co_return Result<void>{};
-    }
-    HANSA_CO_CHECK(co_await io::sleep_for(round_interval));
-  }
+void Holder::show_progress() {
+  pace_.note(ports_.clock.monotonic(), filled_bytes_);
+  const std::lock_guard lock(mutex_);
+  progress_.scanned = scanned_;
+  progress_.owed = missing_.owed();
+  progress_.but = missing_.left_out_count();
+  progress_.bytes = missing_.bytes();
+  progress_.filled = filled_;
+  progress_.filled_bytes = filled_bytes_;
+  progress_.left = scanned_ ? pace_.left(missing_.bytes()) : std::nullopt;
 }
 
 io::Task<void> Holder::loop() {
@@ -77,39 +78,43 @@ io::Task<void> Holder::loop() {
     auto done = co_await round();
     if (!done && done.error().code == ErrorCode::cancelled) co_return;
     if (!done) ports_.log.warn("the mark of this disk does not move", {{"error", done.error().message}});
+    start_fills();
+    show_progress();
     auto slept = co_await io::sleep_for(done ? round_interval : publish_interval);
     if (!slept) co_return;
   }
 }
 
 io::Task<Result<void>> Holder::round() {
-  std::vector<oci::Digest> lost;
-  {
-    const std::lock_guard lock(mutex_);
-    lost = lost_;
-  }
-  for (const oci::Digest& digest : lost) but_changed_ = but_.insert(digest).second || but_changed_;
-  if (!lost.empty()) {
-    HANSA_CO_CHECK(co_await publish(true));
-    const std::lock_guard lock(mutex_);
-    lost_.erase(lost_.begin(), lost_.begin() + static_cast<std::ptrdiff_t>(lost.size()));
-  }
+  HANSA_CO_CHECK(take_lost());
+  if (urgent_) HANSA_CO_CHECK(co_await publish());
   if (!subscription_) HANSA_CO_CHECK(follow());
   if (!scanned_) HANSA_CO_CHECK(co_await scan());
   HANSA_CO_CHECK(co_await take_feed());
-  HANSA_CO_CHECK(co_await settle());
-  HANSA_CO_CHECK(co_await retry_left_out());
-  {
-    const std::lock_guard lock(mutex_);
-    progress_.scanned = scanned_;
-    progress_.owed = owed_.size();
-    progress_.but = but_.size();
-  }
-  co_return co_await publish(false);
+  co_return co_await publish();
 }
 
-// ---- what is named
-// ----------------------------------------------------------------------------------------------
+Result<void> Holder::take_lost() {
+  std::vector<oci::Digest> lost;
+  {
+    const std::lock_guard lock(mutex_);
+    lost.swap(lost_);
+  }
+  if (lost.empty()) return {};
+  auto view = ports_.catalog.snapshot();
+  for (const oci::Digest& digest : lost) {
+    Missing::Blob blob{.digest = digest};
+    if (view) {
+      HANSA_TRY(blob.since, view->since_of(digest));
+      HANSA_TRY(blob.size, view->size_of(digest));
+    }
+    missing_.lose(blob, ports_.clock.monotonic());
+    urgent_ = true;
+  }
+  return {};
+}
+
+// ---- what is named ----------------------------------------------------------------------------------------------
 
 Result<void> Holder::follow() {
   catalog::Revision from = 0;
@@ -136,6 +141,7 @@ Result<void> Holder::follow() {
 
 io::Task<Result<void>> Holder::scan() {
   catalog::Revision began = 0;
+  std::optional<catalog::HoldsRecord> mark;  // of this disk, by an earlier run
   {
     HANSA_CO_TRY(auto view, ports_.catalog.snapshot());
     HANSA_CO_TRY(const auto unloaded, view.unloaded(1));
@@ -143,6 +149,8 @@ io::Task<Result<void>> Holder::scan() {
     // is not known (H15).
     if (!unloaded.empty()) co_return not_yet("references of " + unloaded.front().digest.text() + " are not loaded");
     began = view.revision();
+    HANSA_CO_TRY(auto stored, view.holds(ports_.node));
+    if (stored && stored->record.disk == ports_.disk) mark = std::move(stored->record);
   }
   std::optional<std::int64_t> after = 0;
   while (after) {
@@ -152,7 +160,9 @@ io::Task<Result<void>> Holder::scan() {
       HANSA_CO_TRY(page, view.named(*after, scan_page));
     }
     after = page.next;
-    for (const oci::Digest& digest : page.digests) HANSA_CO_CHECK(co_await want(digest, began));
+    for (const oci::Digest& digest : page.digests) {
+      HANSA_CO_CHECK(co_await look_again(digest, began, mark ? &*mark : nullptr));
+    }
     HANSA_CO_CHECK(co_await io::sleep_for(io::Duration::zero()));
   }
   taken_ = std::max(taken_, began);
@@ -191,111 +201,112 @@ io::Task<Result<void>> Holder::want(oci::Digest digest, catalog::Revision since)
   auto here = co_await ports_.blobs.stat(digest);
   if (here) co_return Result<void>{};
   if (here.error().code != ErrorCode::not_found) co_return here.error();
-  owed_.try_emplace(digest, Owed{.since = since, .asked = ports_.clock.monotonic()});
+  HANSA_CO_TRY(auto view, ports_.catalog.snapshot());
+  HANSA_CO_TRY(const auto size, view.size_of(digest));
+  missing_.owe({.digest = digest, .since = since, .size = size}, ports_.clock.monotonic());
   co_return Result<void>{};
 }
 
-// ---- what is missing
-// --------------------------------------------------------------------------------------------
-
-io::Task<Result<void>> Holder::settle() {
-  std::vector<oci::Digest> missing;
-  for (const auto& [digest, ignored] : owed_) missing.push_back(digest);
-  for (const oci::Digest& digest : missing) {
-    bool named = true;
-    {
-      HANSA_CO_TRY(auto view, ports_.catalog.snapshot());
-      HANSA_CO_TRY(named, view.named_anywhere(digest));
-    }
-    Result<void> got = not_yet("nothing fetches");
-    if (named && ports_.fetch) got = co_await ports_.fetch(digest);
-    if (!got && got.error().code == ErrorCode::cancelled) co_return got.error();
-    if (got || !named) {
-      owed_.erase(digest);
-      continue;
-    }
-    const auto owed = owed_.find(digest);
-    if (owed == owed_.end() || ports_.clock.monotonic() - owed->second.asked < give_up_after) continue;
-    if (but_.size() >= catalog::max_but) continue;  // the mark stays where it is
-    but_.insert(digest);
-    but_changed_ = true;
-    owed_.erase(digest);
+// The same in a scan, where `mark` may say that it is here.
+io::Task<Result<void>> Holder::look_again(oci::Digest digest, catalog::Revision began,
+                                          const catalog::HoldsRecord* mark) {
+  auto here = co_await ports_.blobs.stat(digest);
+  if (here) co_return Result<void>{};
+  if (here.error().code != ErrorCode::not_found) co_return here.error();
+  HANSA_CO_TRY(auto view, ports_.catalog.snapshot());
+  HANSA_CO_TRY(const auto size, view.size_of(digest));
+  HANSA_CO_TRY(const auto since, view.since_of(digest));
+  const Missing::Blob blob{.digest = digest, .since = began, .size = size};
+  const bool left_out = mark != nullptr && std::ranges::binary_search(mark->but, digest);
+  const bool marked = mark != nullptr && !mark->at.empty() && since <= mark->at.rbegin()->second;
+  if (!left_out && !marked) {
+    missing_.owe(blob, ports_.clock.monotonic());
+    co_return Result<void>{};
   }
-  co_return Result<void>{};
-}
-
-io::Task<Result<void>> Holder::retry_left_out() {
-  if (but_.empty() || ports_.clock.monotonic() - retried_ < retry_interval) co_return Result<void>{};
-  retried_ = ports_.clock.monotonic();
-  const std::set<oci::Digest> left_out = but_;
-  for (const oci::Digest& digest : left_out) {
-    bool named = true;
-    {
-      HANSA_CO_TRY(auto view, ports_.catalog.snapshot());
-      HANSA_CO_TRY(named, view.named_anywhere(digest));
-    }
-    bool here = false;
-    if (named) here = (co_await ports_.blobs.stat(digest)).has_value();
-    if (named && !here && ports_.fetch) {
-      auto got = co_await ports_.fetch(digest);
-      if (!got && got.error().code == ErrorCode::cancelled) co_return got.error();
-      here = got.has_value();
-    }
-    if (!here && named) continue;
-    but_.erase(digest);
-    but_changed_ = true;
+  if (!left_out) {
+    ports_.log.error("a blob that was here is missing; it is fetched from another member", {{"digest", digest.text()}});
   }
+  missing_.lose({.digest = digest, .since = since, .size = size}, ports_.clock.monotonic());
+  urgent_ = urgent_ || !left_out;
   co_return Result<void>{};
 }
 
-// ---- the mark
-// ---------------------------------------------------------------------------------------------------
+// ---- what is missing --------------------------------------------------------------------------------------------
 
-bool Holder::may_move() const {
-  return scanned_;
+void Holder::start_fills() {
+  if (!ports_.fetch) return;
+  for (; filling_ < ports_.fills && missing_.has_due(ports_.clock.monotonic()); ++filling_) {
+    scope_->spawn("fill", fill_loop());
+  }
 }
 
-io::Task<Result<void>> Holder::publish(bool urgent) {
+io::Task<void> Holder::fill_loop() {
+  while (const auto digest = missing_.next(ports_.clock.monotonic())) {
+    auto done = co_await fill(*digest);
+    if (!done) missing_.fail(*digest, ports_.clock.monotonic());
+    if (!done && done.error().code == ErrorCode::cancelled) break;
+  }
+  --filling_;
+}
+
+io::Task<Result<void>> Holder::fill(oci::Digest digest) {
+  std::uint64_t size = 0;
+  {
+    HANSA_CO_TRY(auto view, ports_.catalog.snapshot());
+    HANSA_CO_TRY(const bool named, view.named_anywhere(digest));
+    if (!named) {
+      missing_.settle(digest);
+      co_return Result<void>{};
+    }
+    HANSA_CO_TRY(size, view.size_of(digest));
+  }
+  HANSA_CO_CHECK(co_await ports_.fetch(digest));
+  missing_.settle(digest);
+  ++filled_;
+  filled_bytes_ += size;
+  co_return Result<void>{};
+}
+
+// ---- the mark ---------------------------------------------------------------------------------------------------
+
+io::Task<Result<void>> Holder::publish() {
+  const io::MonotonicTime now = ports_.clock.monotonic();
+  if (!urgent_ && now - put_when_ < publish_interval) co_return Result<void>{};
   catalog::LayoutRecord layout;
   {
     HANSA_CO_TRY(auto view, ports_.catalog.snapshot());
     HANSA_CO_TRY(auto stored, view.layout());
     if (!stored) co_return Result<void>{};
     layout = std::move(stored->record);
-    // The feed may be behind the layout that this snapshot shows; a mark never
-    // claims more than was looked at.
-    if (stored->mod > taken_ && !urgent) co_return Result<void>{};
+    // The feed may be behind the layout that this snapshot shows; a mark never claims more than was looked at.
+    if (stored->mod > taken_ && !urgent_) co_return Result<void>{};
   }
   const bool inside = std::ranges::find(layout.members, ports_.node) != layout.members.end();
   if (!inside) co_return Result<void>{};
   catalog::HoldsRecord mark = put_;
   mark.disk = ports_.disk;
-  mark.but.assign(but_.begin(), but_.end());
-  if (may_move()) {
-    catalog::Revision until = taken_;
-    for (const auto& [ignored, owed] : owed_) until = std::min(until, owed.since - 1);
-    // Every layout gives everything to each of its members, so that a scan
-    // under an older one serves.
-    mark.at = {{layout.number, std::max(until, put_layout_ == layout.number ? put_.at[layout.number] : 0)}};
-  }
+  mark.but = missing_.left_out();
+  // Every layout gives everything to each of its members, so that a scan under an older one serves.
+  if (scanned_) mark.at = {{layout.number, missing_.covered(taken_)}};
   const bool moved =
       mark.at != put_.at && (put_relevant_ != relevant_ || put_layout_ != layout.number || put_.at.empty());
   const bool alone = layout.members.size() == 1 && put_layout_ == layout.number && !put_.at.empty();
-  if (!but_changed_ && (!moved || alone)) co_return Result<void>{};
-  if (!urgent && ports_.clock.monotonic() - put_when_ < publish_interval) co_return Result<void>{};
+  const std::uint64_t left_out_changes = missing_.left_out_changes();
+  if (!urgent_ && put_left_out_ == left_out_changes && (!moved || alone)) co_return Result<void>{};
   const catalog::Revision relevant = relevant_;
-  const bool caught_up = owed_.empty();
+  const bool caught_up = missing_.owed() == 0;
   catalog::Planner plan = [id = ports_.node, boot = ports_.boot, mark](const catalog::Planning& planning) {
     return plan_hold(planning, id, boot, mark);
   };
-  but_changed_ = false;
+  urgent_ = false;
   auto done = co_await ports_.catalog.submit(std::move(plan));
   if (!done) {
-    but_changed_ = true;
+    urgent_ = true;
     co_return done.error();
   }
   put_ = mark;
   put_layout_ = mark.at.contains(layout.number) ? layout.number : 0;
+  put_left_out_ = left_out_changes;
   if (caught_up) put_relevant_ = relevant;
   put_when_ = ports_.clock.monotonic();
   const std::lock_guard lock(mutex_);

@@ -1,23 +1,24 @@
-// Holder: keeps this node's mark holds/<id> true (DESIGN 6.4; design review,
-// section 3): everything that the catalogue names at the mark's revision lies
-// fsynced on this disk, except `but`. For layouts with replicas: all.
+// Holder: keeps this node's mark holds/<id> true (DESIGN 6.4; design review, section 3): everything that the catalogue
+// names at the mark's revision lies fsynced on this disk, except `but`. For layouts with replicas: all. It is the one
+// loop of repair: joins, losses, rot, returning and restored disks all come down to "named and not here".
 //
-// First a scan of what the view names, then the feed: whatever is missing is
-// fetched; the mark's revision is the last with nothing owed; what cannot be
-// had for give_up_after goes into `but`, and is tried again. A mark is put
-// every publish_interval at most, and only if `but`, the layout or a manifest,
-// link or grave changed since; one member alone puts it at changes of `but` and
-// of the layout only.
+// First a scan of what the view names, then the feed: whatever is missing is fetched, so many at a time; the mark's
+// revision is the last with nothing owed; what cannot be had for give_up_after goes into `but`, and is tried again. A
+// mark is put every publish_interval at most, and only if `but`, the layout or a manifest, link or grave changed since;
+// one member alone puts it at changes of `but` and of the layout only.
 //
-// Thread rule: run() on the executor; note_lost() and progress() from any
-// thread. What is given outlives it; close the scope first.
+// What the mark said to be here and is not (a damaged file, one that a scan finds missing although the mark of the run
+// before covers it) goes into `but` first, and is then fetched. A damaged file leaves its place before that commit:
+// it must give no receipt any more, and should the process end in between, the next scan finds it (ADR 0005).
+//
+// Thread rule: run() on the executor; note_lost() and progress() from any thread. What is given outlives it; close the
+// scope first.
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
-#include <set>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,7 @@
 #include "blob/store.h"
 #include "catalog/catalog.h"
 #include "catalog/member_plan.h"
+#include "cluster/missing.h"
 #include "io/clock.h"
 #include "io/scope.h"
 #include "meta/store.h"
@@ -32,14 +34,18 @@
 namespace hansa::cluster {
 
 inline constexpr io::Duration publish_interval = std::chrono::seconds(2);
-inline constexpr io::Duration give_up_after = std::chrono::seconds(60);
+inline constexpr std::size_t default_fills = 4;         // blobs that are fetched at once
 inline constexpr std::size_t max_feed_queue = 100'000;  // changes; more make a new scan
 
 struct HolderProgress {
-  bool scanned = false;    // the first scan is done
-  std::uint64_t owed = 0;  // blobs that are known to be missing, without `but`
-  std::uint64_t but = 0;
-  catalog::Revision marked = 0;  // of the mark last put
+  bool scanned = false;      // the first scan is done
+  std::uint64_t owed = 0;    // blobs that are known to be missing, without `but`
+  std::uint64_t but = 0;     // blobs
+  std::uint64_t bytes = 0;   // of both, as far as the catalogue knows
+  std::uint64_t filled = 0;  // blobs that were fetched since the start
+  std::uint64_t filled_bytes = 0;
+  std::optional<std::chrono::seconds> left;  // until nothing is missing, at the pace of late; empty: nobody can say
+  catalog::Revision marked = 0;              // of the mark last put
 };
 
 class Holder {
@@ -56,14 +62,12 @@ class Holder {
     // Gets the blob durably onto this disk from another member. Null: nothing
     // can be fetched.
     std::function<io::Task<Result<void>>(oci::Digest)> fetch;
+    std::size_t fills = default_fills;
   };
   explicit Holder(Ports ports) : ports_(std::move(ports)) {}
 
   void run(io::TaskScope& scope);
-  // Puts the digest into `but` and commits that: await it before a file is
-  // quarantined or given up.
-  io::Task<Result<void>> lose(oci::Digest digest);
-  // The same, soon: for those who have found a file missing already.
+  // The bytes of a blob were found damaged or missing: it goes into `but`, and is fetched from another member.
   void note_lost(const oci::Digest& digest);
   HolderProgress progress() const;
 
@@ -73,21 +77,19 @@ class Holder {
     std::string key;
     std::string value;
   };
-  struct Owed {
-    catalog::Revision since = 0;  // the change that named it
-    io::MonotonicTime asked;      // when it was first missing
-  };
-
   io::Task<void> loop();
   io::Task<Result<void>> round();
   Result<void> follow();
   io::Task<Result<void>> scan();
   io::Task<Result<void>> take_feed();
   io::Task<Result<void>> want(oci::Digest digest, catalog::Revision since);
-  io::Task<Result<void>> settle();
-  io::Task<Result<void>> retry_left_out();
-  io::Task<Result<void>> publish(bool urgent);
-  bool may_move() const;
+  io::Task<Result<void>> look_again(oci::Digest digest, catalog::Revision began, const catalog::HoldsRecord* mark);
+  Result<void> take_lost();
+  void start_fills();
+  io::Task<void> fill_loop();
+  io::Task<Result<void>> fill(oci::Digest digest);
+  void show_progress();
+  io::Task<Result<void>> publish();
 
   Ports ports_;
   mutable std::mutex mutex_;  // guards what the feed and note_lost() fill, and progress_
@@ -100,14 +102,18 @@ class Holder {
   bool scanned_ = false;
   catalog::Revision taken_ = 0;     // everything up to it was looked at
   catalog::Revision relevant_ = 0;  // newest change of a manifest, link or grave
-  std::map<oci::Digest, Owed> owed_;
-  std::set<oci::Digest> but_;
-  bool but_changed_ = false;
+  Missing missing_;
+  Pace pace_;
+  std::uint64_t filled_ = 0;
+  std::uint64_t filled_bytes_ = 0;
+  std::size_t filling_ = 0;  // fill_loops that run
+  io::TaskScope* scope_ = nullptr;
+  bool urgent_ = false;                 // the mark says more than is true
   catalog::HoldsRecord put_;            // as last put
   catalog::Revision put_relevant_ = 0;  // relevant_ at that time
   std::uint64_t put_layout_ = 0;
+  std::uint64_t put_left_out_ = 0;  // left_out_changes() at that time
   io::MonotonicTime put_when_;
-  io::MonotonicTime retried_;
   std::unique_ptr<meta::Subscription> subscription_;  // last: ends before what its listener uses
 };
 

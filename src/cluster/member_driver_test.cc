@@ -208,16 +208,58 @@ TEST_F(Cluster, WhatCannotBeHadIsLeftOutAndFetchedLater) {
   EXPECT_TRUE(until([this] { return holds("n3", "far"); }));
 }
 
-TEST_F(Cluster, ALostFileIsSaidBeforeItIsGivenUp) {
+TEST_F(Cluster, ALostFileIsSaidAndFetchedAgain) {
   push("x", {"n1"});
   start("n2");
   ASSERT_TRUE(until([this] { return holds("n2", "x"); }));
   network = false;
   shelves["n2"].here.erase(digest("x"));
-  ASSERT_TRUE(sim::run(bed.world, members["n2"]->executor, members["n2"]->holder->lose(digest("x"))));
-  EXPECT_FALSE(holds("n2", "x"));
+  members["n2"]->holder->note_lost(digest("x"));
+  ASSERT_TRUE(until([this] { return !holds("n2", "x"); }, std::chrono::seconds(1)));
+  EXPECT_TRUE(until([this] { return members["n2"]->holder->progress().but == 1; }, std::chrono::seconds(1)));
   network = true;
   EXPECT_TRUE(until([this] { return holds("n2", "x"); }));
+  EXPECT_TRUE(shelves["n2"].here.contains(digest("x")));
+}
+
+TEST_F(Cluster, ALostFileIsFetchedAtOnceWhereSomebodyHasIt) {
+  push("x", {"n1"});
+  start("n2");
+  ASSERT_TRUE(until([this] { return holds("n2", "x"); }));
+  shelves["n2"].here.erase(digest("x"));
+  members["n2"]->holder->note_lost(digest("x"));
+  EXPECT_TRUE(until([this] { return shelves["n2"].here.contains(digest("x")); }, std::chrono::seconds(1)));
+  EXPECT_TRUE(until([this] { return holds("n2", "x"); }, std::chrono::seconds(5)));
+}
+
+// The process ended between the loss and its mark.
+TEST_F(Cluster, AMarkOfAnEarlierRunThatSaysTooMuchIsTakenBackByTheScan) {
+  push("x", {"n1"});
+  start("n2");
+  ASSERT_TRUE(until([this] { return holds("n2", "x"); }));
+  kill("n2");
+  shelves["n2"].here.erase(digest("x"));
+  network = false;
+  EXPECT_TRUE(holds("n2", "x"));
+  start("n2");
+  EXPECT_TRUE(until([this] { return !holds("n2", "x"); }, std::chrono::seconds(2)));
+  network = true;
+  EXPECT_TRUE(until([this] { return holds("n2", "x"); }, std::chrono::minutes(2)));
+}
+
+TEST_F(Cluster, MoreLossesThanAMarkCanNameTakeItBack) {
+  for (std::size_t i = 0; i <= catalog::max_but; ++i) push("x" + std::to_string(i), {"n1"});
+  start("n2");
+  ASSERT_TRUE(until([this] { return holds("n2", "x0"); }));
+  network = false;
+  for (std::size_t i = 0; i <= catalog::max_but; ++i) {
+    shelves["n2"].here.erase(digest("x" + std::to_string(i)));
+    members["n2"]->holder->note_lost(digest("x" + std::to_string(i)));
+  }
+  EXPECT_TRUE(until([this] { return !holds("n2", "x0") && !holds("n2", "x" + std::to_string(catalog::max_but)); }));
+  network = true;
+  EXPECT_TRUE(until([this] { return holds("n2", "x0") && holds("n2", "x" + std::to_string(catalog::max_but)); },
+                    std::chrono::minutes(3)));
 }
 
 TEST_F(Cluster, AForgottenMemberThatStillRunsTakesNoPart) {

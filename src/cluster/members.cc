@@ -34,7 +34,11 @@ Result<MemberState> member_state(catalog::Snapshot& view, catalog::Member entry,
                   .uploads = alive->record.uploads,
                   .disk_total = alive->record.disk_total,
                   .disk_available = alive->record.disk_available,
-                  .applied = alive->record.applied};
+                  .applied = alive->record.applied,
+                  .missing = alive->record.missing,
+                  .missing_bytes = alive->record.missing_bytes,
+                  .filled_bytes = alive->record.filled_bytes,
+                  .seconds_left = alive->record.seconds_left};
   }
   HANSA_TRY(auto holds, view.holds(entry.id));
   if (holds) state.holds = std::make_shared<const catalog::HoldsRecord>(std::move(holds->record));

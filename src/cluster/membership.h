@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,11 @@ struct MemberLoad {            // as the member last put it into alive/<id>
   std::uint64_t disk_total = 0;
   std::uint64_t disk_available = 0;
   std::uint64_t applied = 0;  // revision of its view
+  // What it lacks and fetches (catalog::AliveRecord).
+  std::uint64_t missing = 0;
+  std::uint64_t missing_bytes = 0;
+  std::uint64_t filled_bytes = 0;
+  std::optional<std::uint64_t> seconds_left;
 };
 
 struct MemberState {

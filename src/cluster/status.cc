@@ -28,6 +28,13 @@ Json mark_of(const StatusInput& input, const MemberFigures& member) {
   return json;
 }
 
+Json repair_of(const MemberLoad& load) {
+  return {{"owed", load.missing},
+          {"owed_bytes", load.missing_bytes},
+          {"fetched_bytes", load.filled_bytes},
+          {"seconds_left", load.seconds_left ? Json(*load.seconds_left) : Json(nullptr)}};
+}
+
 Json member_of(const StatusInput& input, const MemberFigures& member) {
   const MemberState& state = member.state;
   const MayStop stop = may_stop(state.id.value(), input);
@@ -46,6 +53,7 @@ Json member_of(const StatusInput& input, const MemberFigures& member) {
           {"applied", state.load.applied},
           {"lag", input.newest - std::min(input.newest, state.load.applied)},
           {"holds", mark_of(input, member)},
+          {"repair", repair_of(state.load)},
           {"may_stop", stop.may},
           {"may_stop_reason", stop.reason}};
 }

@@ -7,6 +7,9 @@
 //                 "applied",                      revision of its view, as it last said
 //                 "lag",                          revisions between that and the newest that is known here
 //                 "holds": {"layout", "revision", "left_out", "full"},        its mark; null: none yet
+//                 "repair": {"owed", "owed_bytes",            blobs that it lacks and fetches, as it last said
+//                            "fetched_bytes",                 for that since its start
+//                            "seconds_left"},                 at the pace of late; null: nobody can say
 //                 "may_stop", "may_stop_reason"}],                            the reason is empty if it may
 //    "layout": {"number", "members": [ids], "write_copies", "revision"},
 //    "revision": the newest that is known here,

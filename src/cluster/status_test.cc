@@ -227,12 +227,15 @@ TEST(ClusterStatus, TheDocumentHasItsNames) {
     EXPECT_TRUE(json.contains(name)) << name;
   }
   const Json& first = json.at("members").at(0);
-  for (const char* name : {"id", "url", "peer", "role", "state", "alive", "in_layout", "version", "disk_total",
-                           "disk_available", "requests", "uploads", "applied", "may_stop", "may_stop_reason"}) {
+  for (const char* name :
+       {"id", "url", "peer", "role", "state", "alive", "in_layout", "version", "disk_total", "disk_available",
+        "requests", "uploads", "applied", "may_stop", "may_stop_reason", "repair"}) {
     EXPECT_TRUE(first.contains(name)) << name;
   }
   EXPECT_EQ(first.at("lag"), 10);
   EXPECT_EQ(first.at("holds"), (Json{{"layout", 7}, {"revision", 140}, {"left_out", 0}, {"full", true}}));
+  EXPECT_EQ(first.at("repair"),
+            (Json{{"owed", 0}, {"owed_bytes", 0}, {"fetched_bytes", 0}, {"seconds_left", nullptr}}));
   EXPECT_EQ(json.at("metadata").at("reachable"), true);
   EXPECT_EQ(json.at("voters"), Json::object());
 }

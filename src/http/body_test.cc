@@ -178,6 +178,27 @@ TEST(ResponseBody, PreparesEachPieceBeforeItLeaves) {
                         {100'000, 424'288}, {524'288, 524'288}, {1'048'576, 524'288}, {1'572'864, 27'136}}));
 }
 
+TEST(ResponseBody, TheFirstPieceMayBeSmallWhereItIsWaitedFor) {
+  const std::string content = noise(2'000'000);
+  const TemporaryFile file(content);
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> pieces;
+  Running running([&](Request&) -> io::Task<Response> {
+    Response response = file_response(file.fd, 1000, 600'000);
+    auto& body = std::get<FileBody>(response.body);
+    body.first_piece = 64 * KiB;
+    body.prepare = [&](std::uint64_t at, std::uint64_t size) -> io::Task<Result<void>> {
+      pieces.emplace_back(at, size);
+      co_return Result<void>{};
+    };
+    co_return response;
+  });
+  Client client(running.port());
+  EXPECT_TRUE(client.get("/").body == content.substr(1000, 600'000));
+  running.server().stop();
+  EXPECT_EQ(pieces, (std::vector<std::pair<std::uint64_t, std::uint64_t>>{
+                        {1000, 65'536}, {66'536, 457'752}, {524'288, 76'712}}));
+}
+
 TEST(ResponseBody, APieceThatFailsIsNeverSent) {
   const std::string content = noise(2'000'000);
   const TemporaryFile file(content);

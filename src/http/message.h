@@ -83,6 +83,7 @@ struct FileBody {
   std::uint64_t length = 0;
   std::shared_ptr<void> keep;
   std::function<io::Task<Result<void>>(std::uint64_t offset, std::uint64_t length)> prepare;
+  std::uint64_t first_piece = 0;  // bytes, where they are waited for and the first should leave soon; 0: as they come
 };
 
 // Bytes pulled from a source; `length` absent: sent chunked (to an HTTP/1.0 client until the connection closes). An

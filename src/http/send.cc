@@ -22,6 +22,11 @@ std::uint64_t piece_at(std::uint64_t offset, std::uint64_t left) {
   return std::min(left, file_piece - offset % file_piece);
 }
 
+std::uint64_t first_piece(const FileBody& file) {
+  const std::uint64_t length = piece_at(file.offset, file.length);
+  return file.first_piece == 0 ? length : std::min(length, file.first_piece);
+}
+
 // Is the last page of the piece in memory? One cheap call; where the file system cannot tell, yes.
 bool is_cached(int file, std::uint64_t offset, std::uint64_t length) {
   std::byte last{};
@@ -87,7 +92,7 @@ io::Task<Sent> send_file(Channel& channel, const FileBody& file, bool prepared) 
   std::uint64_t offset = file.offset;
   std::uint64_t left = file.length;
   while (left > 0) {
-    const std::uint64_t length = piece_at(offset, left);
+    const std::uint64_t length = offset == file.offset ? first_piece(file) : piece_at(offset, left);
     if (file.prepare && !prepared) {
       auto prepare = file.prepare(offset, length);
       HANSA_CO_CHECK(co_await std::move(prepare));
@@ -140,7 +145,7 @@ io::Task<Sent> send_parts(Channel& channel, const std::vector<std::variant<std::
 io::Task<Result<bool>> prepare_first(const Response& response, const BodyPlan& plan) {
   const auto* file = std::get_if<FileBody>(&response.body);
   if (!plan.send || file == nullptr || !file->prepare) co_return false;
-  auto prepare = file->prepare(file->offset, piece_at(file->offset, file->length));
+  auto prepare = file->prepare(file->offset, first_piece(*file));
   HANSA_CO_CHECK(co_await std::move(prepare));
   co_return true;
 }

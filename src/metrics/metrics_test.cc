@@ -83,13 +83,35 @@ TEST(ServerMetrics, AMemberShowsItsClusterItsStoreAndItsView) {
                                      .resyncs = 9,
                                      .view_differences = 10,
                                      .size = 11};
+  numbers.copies = {.missing = 13,
+                    .missing_bytes = 14,
+                    .left_out = 15,
+                    .filled = 16,
+                    .filled_bytes = 17,
+                    .fetched = 18,
+                    .fetched_bytes = 19};
   metrics.set_source([&] { return numbers; });
   const std::string text = metrics.render();
-  for (const char* line :
-       {"hansa_members 3", "hansa_members_alive 2", "hansa_metadata_reachable 1", "hansa_metadata_alarm 1",
-        "hansa_view_lag_revisions 4", "hansa_metadata_barriers 50", "hansa_metadata_barrier_reads 6",
-        "hansa_metadata_commits 7", "hansa_metadata_unknown_commits 8", "hansa_view_resyncs 9", "hansa_redirects 12",
-        "hansa_view_differences 10", "hansa_metadata_size_bytes 11"}) {
+  for (const char* line : {"hansa_members 3",
+                           "hansa_members_alive 2",
+                           "hansa_metadata_reachable 1",
+                           "hansa_metadata_alarm 1",
+                           "hansa_view_lag_revisions 4",
+                           "hansa_metadata_barriers 50",
+                           "hansa_metadata_barrier_reads 6",
+                           "hansa_metadata_commits 7",
+                           "hansa_metadata_unknown_commits 8",
+                           "hansa_view_resyncs 9",
+                           "hansa_redirects 12",
+                           "hansa_view_differences 10",
+                           "hansa_metadata_size_bytes 11",
+                           "hansa_missing_blobs 13",
+                           "hansa_missing_bytes 14",
+                           "hansa_left_out_blobs 15",
+                           "hansa_filled_blobs 16",
+                           "hansa_filled_bytes 17",
+                           "hansa_fetched_blobs 18",
+                           "hansa_fetched_bytes 19"}) {
     EXPECT_TRUE(has_line(text, line)) << line << "\n" << text;
   }
   numbers.metadata->alarm = false;

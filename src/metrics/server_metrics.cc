@@ -81,6 +81,14 @@ void ServerMetrics::set_members(const NodeNumbers& now) {
   set("hansa_members_alive", "Members that give a sign of life", now.members_alive);
   if (!now.metadata) return;
   set("hansa_redirects", "Blob requests sent to another member since the start", now.redirects);
+  const CopyNumbers& copies = now.copies;
+  set("hansa_missing_blobs", "Blobs that this member lacks and fetches", copies.missing);
+  set("hansa_missing_bytes", "Bytes of those blobs", copies.missing_bytes);
+  set("hansa_left_out_blobs", "Those among them that nobody could give yet", copies.left_out);
+  set("hansa_filled_blobs", "Blobs fetched for the own disk since the start", copies.filled);
+  set("hansa_filled_bytes", "Bytes of those blobs", copies.filled_bytes);
+  set("hansa_fetched_blobs", "All blobs fetched from members since the start", copies.fetched);
+  set("hansa_fetched_bytes", "Bytes of those blobs", copies.fetched_bytes);
   const MetadataNumbers& store = *now.metadata;
   set("hansa_metadata_reachable", "1 when the metadata store answered last", store.reachable ? 1 : 0);
   set("hansa_metadata_alarm", "1 while an alarm about the metadata store stands", store.alarm ? 1 : 0);

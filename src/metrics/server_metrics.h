@@ -37,6 +37,17 @@ struct MetadataNumbers {
   std::uint64_t size = 0;  // of the store, bytes, now
 };
 
+// What a member lacks of what the catalogue names, and what it fetched from others.
+struct CopyNumbers {
+  std::uint64_t missing = 0;        // blobs, now
+  std::uint64_t missing_bytes = 0;  // now, as far as the catalogue knows
+  std::uint64_t left_out = 0;       // of the missing blobs: those that nobody could give
+  std::uint64_t filled = 0;         // blobs fetched in the background, since the start
+  std::uint64_t filled_bytes = 0;
+  std::uint64_t fetched = 0;  // all blobs fetched from members, since the start
+  std::uint64_t fetched_bytes = 0;
+};
+
 // Read at a scrape. All counts are of now, except those marked "since the start".
 struct NodeNumbers {
   bool ready = false;
@@ -51,6 +62,7 @@ struct NodeNumbers {
   std::uint64_t members_alive = 1;
   std::uint64_t redirects = 0;                             // of clients to other members, since the start
   std::optional<MetadataNumbers> metadata = std::nullopt;  // of a member of a cluster
+  CopyNumbers copies = {};                                 // of a member of a cluster
   std::uint64_t connections = 0;                           // open now
   std::uint64_t connections_accepted = 0;                  // since the start
   std::uint64_t connections_refused = 0;                   // since the start

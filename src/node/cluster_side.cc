@@ -20,9 +20,18 @@ io::Task<Result<void>> ClusterSide::take_part(catalog::NodeRecord record) {
   co_return co_await driver_->start(std::move(record));
 }
 
-void ClusterSide::join_blobs(blob::BlobStore& blobs) {
-  copies_ =
-      std::make_unique<cluster::Copies>(*p_.ports.peers, *members_, blobs, p_.catalog, p_.ports.random, p_.ports.log);
+void ClusterSide::join_blobs(blob::BlobStore& blobs, io::TaskScope& scope) {
+  cluster::CopiesOptions options;
+  options.fill_rate = p_.options.cluster->fill_rate;
+  copies_ = std::make_unique<cluster::Copies>(cluster::Copies::Ports{.peers = *p_.ports.peers,
+                                                                     .members = *members_,
+                                                                     .blobs = blobs,
+                                                                     .catalog = p_.catalog,
+                                                                     .clock = p_.ports.clock,
+                                                                     .random = p_.ports.random,
+                                                                     .log = p_.ports.log},
+                                              options);
+  copies_->run(scope);
   pulses_ = std::make_unique<cluster::Pulses>(*p_.ports.peers, *members_, p_.ports.clock);
   relays_ = std::make_unique<cluster::Relays>(cluster::Relays::Ports{.peers = *p_.ports.peers,
                                                                      .copies = *copies_,
@@ -43,7 +52,8 @@ void ClusterSide::join_blobs(blob::BlobStore& blobs) {
       .node = p_.identity.node,
       .disk = p_.identity.disk,
       .boot = boot_,
-      .fetch = [copies = copies_.get()](oci::Digest digest) { return copies->fill(std::move(digest)); }};
+      .fetch = [copies = copies_.get()](oci::Digest digest) { return copies->fill(std::move(digest)); },
+      .fills = p_.options.cluster->fills};
   holder_ = std::make_unique<cluster::Holder>(std::move(ports));
 }
 
@@ -105,6 +115,11 @@ catalog::AliveRecord ClusterSide::load() {
     record.disk_available = space->available;
   }
   record.applied = p_.store.health().applied;
+  const auto repair = this->repair();
+  record.missing = repair.owed + repair.but;
+  record.missing_bytes = repair.bytes;
+  record.filled_bytes = repair.filled_bytes;
+  record.seconds_left = repair.left ? std::optional<std::uint64_t>(repair.left->count()) : std::nullopt;
   member_count_ = std::max<std::size_t>(members_->members().size(), 1);
   return record;
 }

@@ -38,7 +38,13 @@ class ClusterSide {
 
   // Registers this start as node/<id> (see MemberDriver::start).
   io::Task<Result<void>> take_part(catalog::NodeRecord record);
-  void join_blobs(blob::BlobStore& blobs);
+  // `scope`: where fetches run.
+  void join_blobs(blob::BlobStore& blobs, io::TaskScope& scope);
+  // The bytes of a blob were found damaged; any thread.
+  void note_lost(const oci::Digest& digest) {
+    if (holder_) holder_->note_lost(digest);
+  }
+  cluster::HolderProgress repair() const { return holder_ ? holder_->progress() : cluster::HolderProgress(); }
   registry::ClusterParts parts_of_registry();
   void serve(registry::RegistryService& registry);
   void run(io::TaskScope& scope);
@@ -51,6 +57,13 @@ class ClusterSide {
     std::size_t alive = 1;
   };
   MemberCount count_members() const;
+  struct Fetched {
+    std::uint64_t blobs = 0;
+    std::uint64_t bytes = 0;
+  };
+  Fetched fetched() const {
+    return copies_ ? Fetched{.blobs = copies_->fetched_blobs(), .bytes = copies_->fetched_bytes()} : Fetched();
+  }
   std::uint64_t redirects() const { return sources_ ? sources_->redirects() : 0; }
   std::uint64_t view_differences() const { return exchange_ ? exchange_->differences() : 0; }
   bool displaced() const { return driver_->displaced(); }

@@ -235,7 +235,12 @@ Result<void> RealNode::open_blobs() {
   options.disk = identity_.disk;
   options.verify_every = options_.verify_every;
   options.current_tick = [catalog = catalog_.get()] { return catalog->newest_tick(); };
-  options.on_corrupt = [this](const oci::Digest&) { ++corrupt_; };
+  constexpr std::size_t quarantined_in_a_cluster = 100;  // the bytes themselves come from another member
+  if (side_) options.max_quarantined = quarantined_in_a_cluster;
+  options.on_corrupt = [this](const oci::Digest& digest) {
+    ++corrupt_;
+    if (side_) side_->note_lost(digest);
+  };
   HANSA_TRY(blobs_,
             blob::disk::DiskBlobStore::open(ports_.disk, ports_.clock, ports_.random, ports_.log, std::move(options)));
   counters_ = std::make_unique<upkeep::Counters>(upkeep::Counters::Ports{.store = store(),
@@ -250,7 +255,7 @@ Result<void> RealNode::open_blobs() {
   registry_options.max_uploads = options_.max_uploads;
   std::optional<registry::ClusterParts> cluster;
   if (side_) {
-    side_->join_blobs(*blobs_);
+    side_->join_blobs(*blobs_, scope_);
     registry_options.max_staleness = options_.cluster->max_staleness;
     cluster.emplace(side_->parts_of_registry());
   }
@@ -366,6 +371,10 @@ Status RealNode::status() {
   if (side_) {
     status.view_differences = side_->view_differences();
     status.redirects = side_->redirects();
+    status.repair = side_->repair();
+    const auto fetched = side_->fetched();
+    status.fetched_blobs = fetched.blobs;
+    status.fetched_bytes = fetched.bytes;
     const auto count = side_->count_members();
     status.members = count.all;
     status.members_alive = count.alive;

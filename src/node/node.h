@@ -19,6 +19,7 @@
 #include "base/result.h"
 #include "blob/store.h"
 #include "catalog/catalog.h"
+#include "cluster/holder.h"
 #include "cluster/route.h"
 #include "io/clock.h"
 #include "io/disk.h"
@@ -85,6 +86,8 @@ struct ClusterOptions {
   std::string secret;             // the same on all members: signs upload sessions
   io::Duration max_staleness = std::chrono::hours(1);
   cluster::Route route = cluster::Route::redirect;
+  std::uint64_t fill_rate = 0;                   // bytes a second for copies that nobody waits for; 0: no limit
+  std::size_t fills = cluster::default_fills;    // such copies at a time
   std::map<std::string, std::string> rules;      // hashes of the rules that must agree on all members, by name
   std::function<VotersWord()> voters = nullptr;  // null: the etcd is somebody else's
 };
@@ -114,7 +117,10 @@ struct Status {
   std::uint64_t view_differences = 0;               // found between views since the start
   std::uint64_t members = 1;                        // that are not gone, this one included
   std::uint64_t members_alive = 1;
-  std::uint64_t redirects = 0;  // of clients to other members since the start
+  std::uint64_t redirects = 0;      // of clients to other members since the start
+  cluster::HolderProgress repair;   // of a member of a cluster
+  std::uint64_t fetched_blobs = 0;  // from other members since the start
+  std::uint64_t fetched_bytes = 0;
 };
 
 class Node {

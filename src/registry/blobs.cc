@@ -86,7 +86,7 @@ io::Task<Result<BlobContent>> Service::get_blob(auth::Access who, oci::Repositor
     }
   }
   if (other) co_return BlobContent{.head = head_of(digest, *state, false), .reader = nullptr, .elsewhere = other};
-  auto opened = co_await open_blob(digest);
+  auto opened = co_await open_checked(digest, state->size, pull.offset, pull.length);
   if (!opened && opened.error().code == ErrorCode::not_found) {
     log_.error("a blob's file is missing", {{"repository", repository.text()}, {"digest", digest.text()}});
     co_return make_error(ErrorCode::unavailable, Subject::blob,

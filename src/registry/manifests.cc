@@ -102,7 +102,7 @@ io::Task<Result<ManifestContent>> Service::get_manifest(auth::Access who, oci::R
 
 io::Task<Result<std::shared_ptr<const std::string>>> Service::manifest_body(oci::Digest digest, std::uint64_t size) {
   if (auto known = bodies_.find(digest)) co_return known;
-  auto opened = co_await open_blob(digest);
+  auto opened = co_await open_checked(digest, size, 0, size);
   if (!opened && opened.error().code == ErrorCode::not_found) {
     co_return make_error(ErrorCode::unavailable, Subject::manifest,
                          "the bytes of the manifest " + digest.text() + " cannot be had now");

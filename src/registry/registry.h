@@ -148,7 +148,9 @@ class Registry {
   // renews what nothing holds (DESIGN.md 6.5).
   virtual io::Task<Result<BlobHead>> head_blob(auth::Access who, oci::RepositoryName repository,
                                                oci::Digest digest) = 0;
-  // A ticket that does not open this blob is denied, whoever shows it.
+  // A ticket that does not open this blob is denied, whoever shows it. The first bytes that are asked for are sound:
+  // corrupt if they are not, and no other member can give the blob. What is missing here may still be coming while it
+  // is read (BlobReader::is_growing).
   virtual io::Task<Result<BlobContent>> get_blob(auth::Access who, oci::RepositoryName repository, oci::Digest digest,
                                                  BlobPull pull = {}) = 0;
   virtual io::Task<Result<void>> delete_blob(auth::Access who, oci::RepositoryName repository, oci::Digest digest) = 0;

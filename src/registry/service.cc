@@ -83,6 +83,30 @@ io::Task<Result<std::shared_ptr<blob::BlobReader>>> Service::open_blob(oci::Dige
   return blobs_.open(digest);
 }
 
+io::Task<Result<std::shared_ptr<blob::BlobReader>>> Service::open_checked(oci::Digest digest, std::uint64_t size,
+                                                                          std::uint64_t offset, std::uint64_t length) {
+  constexpr int attempts = 2;
+  // Only who reads to the end can be given bytes of a blob that is still coming: the last ones wait for its digest.
+  const bool to_end = offset < size && length >= size - offset;
+  Result<std::shared_ptr<blob::BlobReader>> opened = make_error(ErrorCode::internal, "not opened");
+  for (int attempt = 0; attempt < attempts; ++attempt) {
+    if (cluster_ && to_end && size >= stream_from) {
+      opened = co_await cluster_->copies.stream(digest);
+    } else {
+      opened = co_await open_blob(digest);
+    }
+    if (!opened) co_return opened;
+    const std::uint64_t first = std::min(checked_first, length);
+    // What comes only now has nothing to be checked before it is sent.
+    if ((*opened)->is_growing() || (*opened)->is_verified(offset, first)) co_return opened;
+    auto sound = co_await (*opened)->verify(offset, first);
+    if (sound) co_return opened;
+    if (!cluster_ || sound.error().code != ErrorCode::corrupt) co_return std::move(sound).error();
+    opened = std::move(sound).error();
+  }
+  co_return opened;
+}
+
 // Enough receipts for the commit: the own one, and those of other members that the layout asks for (P1).
 io::Task<Result<std::vector<catalog::Receipt>>> Service::confirm(oci::Digest digest, std::uint64_t size,
                                                                  blob::Receipt own,

@@ -16,6 +16,10 @@ inline constexpr int max_receipt_renewals = 5;       // of one commit, before un
 inline constexpr std::size_t max_unpaged = 100'000;  // names in an answer to a client that asks for no page
 inline constexpr std::size_t upload_buffer = 1024 * 1024;
 inline constexpr std::size_t kept_buffers = 16;
+inline constexpr std::uint64_t stream_from = 1024 * 1024;  // bytes of a missing blob that is sent while it comes
+// Bytes that are checked before the answer's head leaves, so that damage at the front is an honest 503 and not a cut
+// connection.
+inline constexpr std::uint64_t checked_first = 512 * KiB;
 inline constexpr io::Duration find_limit = std::chrono::seconds(1);            // of asking members for a manifest
 inline constexpr io::Duration find_pause = std::chrono::seconds(2);            // after none of them could say
 inline constexpr io::Duration forward_limit = std::chrono::seconds(5);         // of a forwarded call without a body
@@ -91,6 +95,10 @@ class Service final : public RegistryService {
                                                                       oci::Reference reference);
   io::Task<Result<io::PeerResponse>> on_find(io::PeerRequest request);
   io::Task<Result<std::shared_ptr<blob::BlobReader>>> open_blob(oci::Digest digest);
+  // Of `size` bytes by the catalogue, for a client that wants these bytes of it: the first of them are checked. In a
+  // cluster damaged bytes are replaced by another member's, once.
+  io::Task<Result<std::shared_ptr<blob::BlobReader>>> open_checked(oci::Digest digest, std::uint64_t size,
+                                                                   std::uint64_t offset, std::uint64_t length);
   Result<std::optional<BlobElsewhere>> elsewhere(catalog::Snapshot& view, const oci::RepositoryName& repository,
                                                  const oci::Digest& digest, std::uint64_t size, const BlobPull& pull);
   io::Task<Result<std::shared_ptr<const std::string>>> manifest_body(oci::Digest digest, std::uint64_t size);

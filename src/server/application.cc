@@ -218,6 +218,13 @@ metrics::NodeNumbers Application::numbers() {
                            .members = status.members,
                            .members_alive = status.members_alive,
                            .redirects = status.redirects};
+  out.copies = {.missing = status.repair.owed + status.repair.but,
+                .missing_bytes = status.repair.bytes,
+                .left_out = status.repair.but,
+                .filled = status.repair.filled,
+                .filled_bytes = status.repair.filled_bytes,
+                .fetched = status.fetched_blobs,
+                .fetched_bytes = status.fetched_bytes};
   if (status.metadata) {
     const auto& store = *status.metadata;
     out.metadata = metrics::MetadataNumbers{.reachable = store.reachable,

@@ -57,6 +57,20 @@ std::string percent_free(const nlohmann::json& member) {
   return std::to_string(static_cast<int>(hundred * member.value("disk_available", 0.0) / total)) + "%";
 }
 
+// "12 blobs, 3.4 MB, 5 s left": what it lacks and is fetching.
+std::string missing_text(const nlohmann::json& member) {
+  const auto repair = member.value("repair", nlohmann::json::object());
+  const auto owed = repair.value("owed", std::uint64_t{0});
+  if (owed == 0) return "-";
+  constexpr double megabyte = 1e6;
+  char bytes[32];
+  std::snprintf(bytes, sizeof bytes, "%.1f MB", repair.value("owed_bytes", 0.0) / megabyte);
+  std::string out = std::to_string(owed) + (owed == 1 ? " blob, " : " blobs, ") + bytes;
+  const auto left = repair.find("seconds_left");
+  if (left != repair.end() && left->is_number()) out += ", " + left->dump() + " s left";
+  return out;
+}
+
 void print_table(const std::vector<std::vector<std::string>>& rows) {
   std::vector<std::size_t> widths;
   for (const auto& row : rows) {
@@ -73,10 +87,11 @@ void print_table(const std::vector<std::vector<std::string>>& rows) {
 }
 
 void print_status(const nlohmann::json& status) {
-  std::vector<std::vector<std::string>> rows{{"MEMBER", "STATE", "ALIVE", "IN LAYOUT", "DISK FREE", "VERSION", "URL"}};
+  std::vector<std::vector<std::string>> rows{
+      {"MEMBER", "STATE", "ALIVE", "IN LAYOUT", "DISK FREE", "MISSING", "VERSION", "URL"}};
   for (const auto& member : status.value("members", nlohmann::json::array())) {
     rows.push_back({text(member, "id"), text(member, "state"), yes_no(member, "alive"), yes_no(member, "in_layout"),
-                    percent_free(member), text(member, "version"), text(member, "url")});
+                    percent_free(member), missing_text(member), text(member, "version"), text(member, "url")});
   }
   print_table(rows);
   if (status.contains("metadata") && status["metadata"].contains("reachable")) {  // a single node's has none

@@ -229,6 +229,8 @@ node::ClusterOptions ClusterParts::options() const {
   out.rules = rules_of(config_);
   out.max_staleness = config_.cluster.max_staleness;
   out.route = config_.cluster.route;
+  out.fill_rate = config_.cluster.fill_rate;
+  out.fills = config_.cluster.fills;
   return out;
 }
 

@@ -11,9 +11,6 @@
 namespace hansa::api::distribution {
 namespace {
 
-// Checked before the headers leave, so that damage at the front is an honest 503 and not a cut connection.
-constexpr std::uint64_t checked_first = 512 * KiB;
-
 Result<oci::Digest> digest_of(const Call& call) {
   return oci::Digest::parse(call.parameter);
 }
@@ -35,6 +32,8 @@ std::string content_range(const http::ByteRange& range, std::uint64_t size) {
 http::FileBody file_body(const std::shared_ptr<blob::BlobReader>& reader, std::uint64_t offset, std::uint64_t length) {
   http::FileBody body{
       .descriptor = reader->descriptor(), .offset = offset, .length = length, .keep = reader, .prepare = {}};
+  constexpr std::uint64_t soon = 64 * KiB;
+  if (reader->is_growing()) body.first_piece = soon;
   // What this process checked lately goes out without asking again.
   if (!reader->is_verified(offset, length)) {
     body.prepare = [reader](std::uint64_t at, std::uint64_t count) { return reader->verify(at, count); };
@@ -162,11 +161,6 @@ Answer get_blob(Call& call) {
     co_return response;
   }
   const bool part = ranges.outcome == http::RangeOutcome::ranges;
-  const std::uint64_t offset = part ? ranges.list.front().offset : 0;
-  const std::uint64_t first = std::min(checked_first, part ? ranges.list.front().length : content.head.size);
-  if (first > 0 && !content.reader->is_verified(offset, first)) {
-    HANSA_CO_CHECK(co_await content.reader->verify(offset, first));
-  }
   if (part) {
     response = ranged(std::move(response), content, ranges);
   } else {

@@ -14,7 +14,6 @@ class MemoryReader final : public blob::BlobReader {
   explicit MemoryReader(std::string content) : content_(std::move(content)) {}
   std::uint64_t size() const override { return content_.size(); }
   io::Task<Result<void>> verify(std::uint64_t, std::uint64_t) override {
-    if (rotten) co_return make_error(ErrorCode::corrupt, Subject::blob, "rotten");
     co_return Result<void>();
   }
   bool is_verified(std::uint64_t, std::uint64_t) const override { return false; }
@@ -25,7 +24,6 @@ class MemoryReader final : public blob::BlobReader {
   }
   int descriptor() const override { return fd; }
   int fd = -1;
-  bool rotten = false;
 
  private:
   std::string content_;
@@ -115,9 +113,9 @@ class MemoryRegistry final : public registry::Registry {
     Repository& here = repositories[repository.text()];
     const auto found = here.blobs.find(digest);
     if (found == here.blobs.end()) co_return unknown(Subject::blob);
+    if (rotten) co_return make_error(ErrorCode::corrupt, Subject::blob, "rotten");
     auto reader = std::make_shared<MemoryReader>(found->second);
     reader->fd = descriptor;
-    reader->rotten = rotten;
     co_return registry::BlobContent{
         .head = {.digest = digest, .size = found->second.size(), .media_type = "application/x-layer", .stale = stale},
         .reader = elsewhere ? nullptr : std::move(reader),

@@ -43,6 +43,25 @@ TEST(Damage, AFlipOfAnyByteOfABlobIsFoundAndHealedByAPush) {
   }
 }
 
+TEST(Damage, OfManyDamagedBlobsOnlySoManyAreKept) {
+  DiskStoreOptions options;
+  options.max_quarantined = 3;
+  Rig rig(options);
+  std::vector<oci::Digest> digests;
+  for (std::uint64_t i = 0; i < 8; ++i) {
+    const std::string text = sample(300, i);
+    digests.push_back(digest_of(text));
+    ASSERT_TRUE(push(rig, "upload" + std::to_string(i), text));
+    rig.ports().sim_disk.flip(rig.layout().file(digests.back()), 7);
+  }
+  rig.restart();
+  for (const auto& digest : digests) {
+    EXPECT_FALSE(read_blob(rig, digest));
+    EXPECT_FALSE(rig.disk().info(rig.layout().file(digest)));
+  }
+  EXPECT_EQ(count_files(rig.disk(), rig.layout().quarantine()), 3U);
+}
+
 TEST(Damage, AFlipOfAnyByteOfTheSidecarNeverChangesAnAnswer) {
   const std::string text = sample(200'000);
   const auto digest = digest_of(text);

@@ -4,7 +4,7 @@
 //   blobs/<algorithm>/<2 hex>/<hex>.crc   CRC32C per 64 KiB (sidecar.h)
 //   staging/<id>                          uploads under way; survive a restart
 //   trash/<tick>-<algorithm>-<hex>        swept; unlinked a tick later
-//   quarantine/<algorithm>-<hex>-<nonce>  damaged; never served
+//   quarantine/<algorithm>-<hex>-<nonce>  damaged; never served, kept up to max_quarantined
 //
 // A crash at any point leaves a blob whole or absent; its sums whole or made anew at the next open(), after the bytes
 // were hashed. A failed fsync gives up the file and the upload (P1); any other failure of finish() leaves the upload as
@@ -34,6 +34,9 @@ struct DiskStoreOptions {
   io::Duration verify_every = std::chrono::hours(24);  // 0: every read is checked
   std::size_t open_blobs = 1024;                       // files kept open, with what is known of their chunks
   std::size_t chunk_memory = 32 * 1024 * 1024;         // bytes for what is known of chunks, over all open blobs
+  // Damaged files that are kept for whoever wants to look at them; further ones are deleted. 0: all are kept, as they
+  // may be the only copy.
+  std::size_t max_quarantined = 0;
   // The number of the tick at which the node's view stands now. Thread-safe, cheap.
   std::function<TickNumber()> current_tick;  // REQUIRED
   // Told of every blob that was found damaged, after it was moved to the quarantine. On a pool's thread, with no lock

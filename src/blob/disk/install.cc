@@ -126,14 +126,24 @@ Receipt Store::receipt_locked(const oci::Digest& digest) {
   return Receipt{.node = options_.node, .disk = options_.disk, .tick = tick};
 }
 
+bool Store::quarantine_is_full() {
+  if (options_.max_quarantined == 0) return false;
+  const auto kept = disk_.list(layout_.quarantine());
+  return kept && kept->size() >= options_.max_quarantined;
+}
+
 // Whether there was a file to move.
 Result<bool> Store::quarantine_locked(const oci::Digest& digest) {
   open_blobs_.drop(digest);
-  const std::string to = layout_.quarantined(digest, random_.hex(4));
-  auto moved = disk_.rename(layout_.file(digest), to);
+  const std::string to = quarantine_is_full() ? "" : layout_.quarantined(digest, random_.hex(4));
+  auto moved = to.empty() ? disk_.remove(layout_.file(digest)) : disk_.rename(layout_.file(digest), to);
   if (!moved && moved.error().code == ErrorCode::not_found) return false;
   if (!moved) return std::move(moved).error().with_context("a damaged blob could not be put away");
-  log_.error("a damaged blob was moved to the quarantine", {{"digest", digest.text()}, {"path", to}});
+  if (to.empty()) {
+    log_.error("a damaged blob was deleted: the quarantine is full", {{"digest", digest.text()}});
+  } else {
+    log_.error("a damaged blob was moved to the quarantine", {{"digest", digest.text()}, {"path", to}});
+  }
   // Without a blob its sums are only litter, and a name that comes back after a power cut is found damaged again.
   const auto removed = disk_.remove(layout_.sidecar(digest));
   const auto synced = disk_.sync_directory(layout_.folder(digest));

@@ -54,6 +54,7 @@ class DiskStagedReader final : public StagedReader {
  public:
   explicit DiskStagedReader(std::unique_ptr<io::File> file) : file_(std::move(file)) {}
   io::Task<Result<std::size_t>> read(std::uint64_t offset, Bytes out) override;
+  int descriptor() const override { return file_->descriptor(); }
 
  private:
   const std::unique_ptr<io::File> file_;

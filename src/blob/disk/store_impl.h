@@ -86,6 +86,7 @@ class Store final : public DiskBlobStore {
   void give_up_name_locked(const oci::Digest& digest, bool named_before);
   Receipt receipt_locked(const oci::Digest& digest);
   Result<bool> quarantine_locked(const oci::Digest& digest);
+  bool quarantine_is_full();
 
   // maintenance.cc
   Result<Hashed> hash_file(io::File& file, const oci::Digest& digest);

@@ -78,11 +78,19 @@ class Member {
     options.root = "/data";
     options.node = id_;
     options.disk = "disk-" + id_.substr(1);
+    options.verify_every = verify_every;
     options.current_tick = [this] { return catalog->newest_tick(); };
+    options.on_corrupt = [this](const oci::Digest& digest) { damaged.push_back(digest); };
     blobs = opened(blob::disk::DiskBlobStore::open(disk, clock, random, log, std::move(options)));
     members = opened(cluster::Members::open(store, *catalog, io::NodeId(id_)));
     peer = std::make_unique<sim::SimPeer>(network_, io::NodeId(id_), executor);
-    copies = std::make_unique<cluster::Copies>(*peer, *members, *blobs, *catalog, random, log);
+    copies = std::make_unique<cluster::Copies>(cluster::Copies::Ports{.peers = *peer,
+                                                                      .members = *members,
+                                                                      .blobs = *blobs,
+                                                                      .catalog = *catalog,
+                                                                      .clock = clock,
+                                                                      .random = random,
+                                                                      .log = log});
     pulses = std::make_unique<cluster::Pulses>(*peer, *members, clock);
     relays = std::make_unique<cluster::Relays>(cluster::Relays::Ports{.peers = *peer,
                                                                       .copies = *copies,
@@ -103,8 +111,9 @@ class Member {
     copies->serve(dispatch);
     relays->serve(dispatch);
     pulses->serve(dispatch, "boot");
-    pulses_scope = std::make_unique<io::TaskScope>(executor);
-    executor.post([this] { pulses->run(*pulses_scope); });
+    scope = std::make_unique<io::TaskScope>(executor);
+    copies->run(*scope);
+    executor.post([this] { pulses->run(*scope); });
     registry->serve(dispatch);
     peer->serve([this, dispatch](io::NodeId from, io::PeerRequest request) {
       ++asked[request.verb];
@@ -113,7 +122,7 @@ class Member {
   }
   void stop() {
     if (!peer) return;
-    sim::run(shared_.world, executor, pulses_scope->close());
+    sim::run(shared_.world, executor, scope->close());
     sim::run(shared_.world, executor, peer->close());
     registry.reset();
     sources.reset();
@@ -178,7 +187,9 @@ class Member {
   NullLogger log;
   Gate store;
   std::shared_ptr<node::testing::Rights> rights = std::make_shared<node::testing::Rights>();
-  std::map<std::string, int> asked;  // by the others, by verb
+  io::Duration verify_every = std::chrono::hours(24);  // of the next start
+  std::vector<oci::Digest> damaged;                    // as found and told
+  std::map<std::string, int> asked;                    // by the others, by verb
   std::unique_ptr<meta::Lease> alive;
   std::unique_ptr<catalog::Catalog> catalog;
   std::unique_ptr<blob::disk::DiskBlobStore> blobs;
@@ -187,7 +198,7 @@ class Member {
   std::unique_ptr<cluster::Copies> copies;
   std::unique_ptr<cluster::Pulses> pulses;
   std::unique_ptr<cluster::Relays> relays;
-  std::unique_ptr<io::TaskScope> pulses_scope;
+  std::unique_ptr<io::TaskScope> scope;
   std::unique_ptr<cluster::Sources> sources;
   std::unique_ptr<RegistryService> registry;
 

@@ -82,6 +82,26 @@ void read_route(const Reader& in, Cluster& out, Problems& problems) {
   }
 }
 
+void read_limits(const Reader& in, Cluster& out, Problems& problems) {
+  // Less would stop a copy for longer than its source is waited for.
+  constexpr std::int64_t least_rate = MiB;
+  constexpr std::int64_t most_fills = 64;
+  const std::int64_t rate = in.integer("cluster.limits.fillRate");
+  if (rate != 0 && rate < least_rate) {
+    problems.error("cluster.limits.fillRate", "must be 0 (no limit) or at least " + std::to_string(least_rate) +
+                                                  " bytes a second, not " + std::to_string(rate));
+  } else {
+    out.fill_rate = static_cast<std::uint64_t>(rate);
+  }
+  const std::int64_t fills = in.integer("cluster.limits.fills");
+  if (fills < 1 || fills > most_fills) {
+    problems.error("cluster.limits.fills",
+                   "must be 1 to " + std::to_string(most_fills) + ", not " + std::to_string(fills));
+  } else {
+    out.fills = static_cast<std::size_t>(fills);
+  }
+}
+
 void read_members(const Reader& in, Cluster& out, Problems& problems) {
   out.members = in.texts("cluster.members");
   out.hash_key = in.text("cluster.hashKey");
@@ -149,6 +169,7 @@ Cluster read_cluster(const Reader& in, const ClusterDefaults& http, Problems& pr
   read_managed(in, out, problems);
   read_members(in, out, problems);
   read_route(in, out, problems);
+  read_limits(in, out, problems);
   out.max_staleness = in.duration("cluster.maxStaleness");
   if (out.max_staleness < io::Duration::zero()) problems.error("cluster.maxStaleness", "must not be negative");
   return out;

@@ -6,7 +6,7 @@ using enum Type;
 using enum State;
 
 // clang-format off: a table, one key a line
-const std::array<Key, 32> cluster_rows =
+const std::array<Key, 35> cluster_rows =
   {{
     {"cluster", object, built, "", "several nodes that are one registry"},
     {"cluster.node", object, built, "", "this member"},
@@ -33,6 +33,9 @@ const std::array<Key, 32> cluster_rows =
     {"cluster.metadata.managed.quota", integer, built, "2147483648", "bytes of metadata; pushes end at 80 %"},
     {"cluster.metadata.managed.snapshotInterval", duration, built, "1h", "between snapshots of the metadata; 0: none"},
     {"cluster.route", text, built, "redirect", "who sends blobs: redirect (least loaded), proxy, local (who is asked)"},
+    {"cluster.limits", object, built, "", "what copies between members may take"},
+    {"cluster.limits.fillRate", integer, built, "0", "bytes a second for copies that nobody waits for; 0: no limit"},
+    {"cluster.limits.fills", integer, built, "4", "such copies at a time, 1 to 64"},
     {"cluster.maxStaleness", duration, built, "1h", "how long reads go on while the metadata is out of reach"},
     {"cluster.members", texts, built, "", "host:port of all members, as in zot; they become equals"},
     {"cluster.hashKey", text, built, "", "16 characters, the same on all members: their shared secret"},
