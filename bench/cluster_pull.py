@@ -3,7 +3,7 @@
 
 Every node has a network namespace and a link of its own, shaped by tbf in both directions; the clients' link is not
 shaped. Bytes are those that the kernel counted at the switch. Clients are curl, three layers at a time, following
-redirects. Needs root (ip, tc). Names: n1.hansa.test ... in the namespaces' own hosts files.
+redirects; with --ranges the image is one layer of the same size, and they fetch it in parts of 16 MiB. Needs root (ip, tc). Names: n1.hansa.test ... in the namespaces' own hosts files.
 """
 import argparse
 import json
@@ -19,11 +19,14 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'tests/lib'))
 import cluster_testing as ct  # noqa: E402
 import hansa_testing as ht  # noqa: E402
+import plot  # noqa: E402
 
 LAYERS, CLIENTS, PARALLEL = 8, 20, 3
 TBF_PAYLOAD = 0.957  # of the rate arrives as payload: headers of Ethernet, IP and TCP
 SWITCH, CLIENT = 'hansa-sw', 'hansa-client'
 HEADING = '## One hot image from N nodes'
+PART = 16 * 1024 * 1024  # bytes
+LEAST = 0.90  # of N links, as asked for
 
 
 def run(*words, check=True):
@@ -153,14 +156,16 @@ def wait_all_hold(cluster, digests):
     time.sleep(30)  # what was asked for just now is forgotten: the shares begin evenly
 
 
-def pull(url, digests):
-    """All clients at once; returns seconds."""
+def pull(url, pieces):
+    """All clients at once; returns seconds. `pieces`: (digest, range or None), of which each client begins at another."""
     jobs = []
     for number in range(CLIENTS):
-        order = digests[number % len(digests):] + digests[:number % len(digests)]
-        words = ['curl', '-sS', '-L', '--fail', '--parallel', '--parallel-max', str(PARALLEL)]
-        for digest in order:
-            words += ['-o', '/dev/null', f'{url}/v2/hot/app/blobs/{digest}']
+        begin = number * len(pieces) // CLIENTS if len(pieces) > CLIENTS else number % len(pieces)
+        words = ['curl', '--parallel', '--parallel-max', str(PARALLEL)]
+        for index, (digest, part) in enumerate(pieces[begin:] + pieces[:begin]):
+            words += ['--next'] if index else []
+            words += ['-sS', '-L', '--fail', '-o', '/dev/null', *(['-r', part] if part else [])]
+            words.append(f'{url}/v2/hot/app/blobs/{digest}')
         jobs.append(words)
     start = time.monotonic()
     running = [subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for words in jobs]
@@ -180,13 +185,16 @@ def inside(options):
     try:
         cluster.prepare(options.inside, {'log': {'level': 'warn'}}, NetNode)
         cluster.up()
-        digests = push(cluster.nodes[0].url, LAYERS, size)
+        layers = 1 if options.ranges else LAYERS
+        size = size * LAYERS // layers
+        digests = push(cluster.nodes[0].url, layers, size)
         wait_all_hold(cluster, digests)
+        parts = [f'{at}-{min(at + PART, size) - 1}' for at in range(0, size, PART)] if options.ranges else [None]
         before, ticks = network.sent(), busy()
-        seconds = pull(cluster.nodes[0].url, digests)
+        seconds = pull(cluster.nodes[0].url, [(digest, part) for digest in digests for part in parts])
         after, later = network.sent(), busy()
         sent = [b - a for a, b in zip(before, after)]
-        print(json.dumps({'nodes': options.inside, 'seconds': seconds, 'sent': sent, 'payload': CLIENTS * LAYERS * size,
+        print(json.dumps({'nodes': options.inside, 'seconds': seconds, 'sent': sent, 'payload': CLIENTS * layers * size,
                           'busy': (later[0] - ticks[0]) / (later[1] - ticks[1])}))
     finally:
         cluster.down()
@@ -229,19 +237,29 @@ def main():
     parser.add_argument('--nodes', default='1,2,3,5', help='sizes of clusters')
     parser.add_argument('--rate', type=int, default=200, help='Mbit/s of each node\'s link')
     parser.add_argument('--layer-mib', type=int, default=16)
-    parser.add_argument('--write', action='store_true', help='put the table into docs/benchmarks.md')
+    parser.add_argument('--ranges', action='store_true', help='one layer, fetched in parts')
+    parser.add_argument('--both', action='store_true', help='the image as layers, then as one that is fetched in parts')
+    parser.add_argument('--write', action='store_true', help='put table and chart into docs')
     parser.add_argument('--inside', type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
         return inside(options)
+    series = {}
     lines = [HEADING, '',
-             f'`./dev bench cluster-pull` on a 2-core machine: {CLIENTS} clients (curl, {PARALLEL} layers at a time) that all know the first node '
-             f'only pull one image of {LAYERS} x {options.layer_mib} MiB; each node\'s link carries {options.rate} Mbit/s.', '',
-             '| nodes | payload Mbit/s | of what the links can carry | of N links\' rate | bytes per node max/min | the first node beyond its share | CPU busy |',
-             '|---|---|---|---|---|---|---|']
-    for figures in sizes(__file__, options, more=('--layer-mib', options.layer_mib)):
-        lines.append(row(figures, options.rate))
-        print(lines[-1], file=sys.stderr)
+             f'`./dev bench cluster-pull` on a 2-core machine: {CLIENTS} clients (curl, {PARALLEL} requests at a time) that all know the first '
+             f'node only pull one image of {LAYERS} x {options.layer_mib} MiB, or one layer of the same size in parts of {PART >> 20} MiB; each '
+             f'node\'s link carries {options.rate} Mbit/s.', '',
+             '| image | nodes | payload Mbit/s | of what the links can carry | of N links\' rate | bytes per node max/min | the first node beyond its share | CPU busy |',
+             '|---|---|---|---|---|---|---|---|']
+    for ranges in (False, True) if options.both else (options.ranges,):
+        kind = 'one layer in parts' if ranges else f'{LAYERS} layers'
+        for figures in sizes(__file__, options, more=('--layer-mib', options.layer_mib, *(['--ranges'] if ranges else []))):
+            lines.append(f'| {kind} ' + row(figures, options.rate))
+            series.setdefault(kind, {})[figures['nodes']] = figures['payload'] / figures['seconds'] * 8 / 1e6
+            print(lines[-1], file=sys.stderr)
+    if options.write:
+        plot.chart(ht.ROOT / 'docs/hot-image.svg', 'One hot image from N nodes, clients that know one address', series, options.rate, LEAST)
+        lines += ['', '![aggregate throughput by number of nodes](hot-image.svg)']
     show(lines, HEADING, options.write)
 
 
