@@ -40,7 +40,14 @@ io::Task<Result<BlobHead>> Service::head_blob(auth::Access who, oci::RepositoryN
     stale = seen.outage.has_value();
   }
   if (!stale && who.may_push(repository)) {
-    // A pusher takes a 200 for "no need to upload", so the blob is protected for another grace time (H6).
+    // A pusher takes a 200 for "no need to upload": so the bytes must be there, or be uploaded again, and the blob is
+    // protected for another grace time (H6).
+    HANSA_CO_TRY(const bool there, co_await has_bytes(digest));
+    if (!there) {
+      log_.warn("a blob whose bytes are lost is asked for by a pusher, who is to upload it again",
+                {{"repository", repository.text()}, {"digest", digest.text()}});
+      co_return no_blob(repository, digest);
+    }
     catalog::Planner plan = [repository, digest](const catalog::Planning& planning) {
       return plan_renew_blob(planning, repository, digest);
     };
@@ -117,6 +124,9 @@ io::Task<Result<void>> Service::delete_blob(auth::Access who, oci::RepositoryNam
 io::Task<Result<bool>> Service::mount_blob(auth::Access who, oci::RepositoryName repository, oci::Digest digest,
                                            std::optional<oci::RepositoryName> from) {
   HANSA_CO_CHECK(require(who, auth::Action::create, repository));
+  // Where the bytes are lost the client is to upload them.
+  HANSA_CO_TRY(const bool there, co_await has_bytes(digest));
+  if (!there) co_return false;
   std::vector<oci::RepositoryName> sources;
   if (from) {
     sources.push_back(*from);

@@ -101,6 +101,22 @@ TEST_F(BlobsTest, BlobThatAManifestNeedsIsNotDeleted) {
   EXPECT_TRUE(erase(bed.alice(), "team/app", digest("layer")));
 }
 
+// An ordinary client asks with HEAD, or mounts, before it uploads; a 200 would leave the image broken for ever.
+TEST_F(BlobsTest, APusherIsToldToUploadWhatIsLostAndAPullerIsNot) {
+  bed.push_image("team/app", "v1", {"layer"});
+  bed.stop();
+  const std::string hex = digest("layer").hex();
+  ASSERT_TRUE(bed.disk.remove("/data/blobs/sha256/" + hex.substr(0, 2) + "/" + hex));
+  bed.start();
+  EXPECT_TRUE(head(bed.bob(), "team/app", digest("layer"))) << "bob may only read";
+  EXPECT_TRUE(fails_with(head(bed.alice(), "team/app", digest("layer")), ErrorCode::not_found, Subject::blob));
+  EXPECT_FALSE(mount(bed.alice(), "team/new", digest("layer"), name("team/app")).value());
+  bed.push_blob("team/app", "layer");
+  EXPECT_TRUE(head(bed.alice(), "team/app", digest("layer")));
+  EXPECT_TRUE(mount(bed.alice(), "team/new", digest("layer"), name("team/app")).value());
+  EXPECT_EQ(bed.pull_blob("team/new", digest("layer")), "layer");
+}
+
 // Bytes that cannot be had now are no reason to say that the blob does not exist.
 TEST_F(BlobsTest, MissingFileIsUnavailableAndAPushHealsIt) {
   bed.push_image("team/app", "v1", {"layer"});

@@ -124,6 +124,26 @@ TEST_F(ClusterHeal, DamageThatNobodyCanReplaceIsNotServed) {
   EXPECT_EQ(bed["n2"].pull_blob("team/app", digest(small)), small);
 }
 
+// A member that lacks a blob does not ask for it again where another has it.
+TEST_F(ClusterHeal, APusherIsToldToUploadOnlyWhatNobodyHas) {
+  push_everywhere(small);
+  for (const std::string id : {"n2", "n3"}) ASSERT_TRUE(bed[id].disk.remove(Member::path_of(digest(small))));
+  restart("n2", 24h);
+  restart("n3", 24h);
+  const auto head = [&] {
+    return bed["n2"].run(bed["n2"].registry->head_blob(bed["n2"].alice(), name("team/app"), digest(small)));
+  };
+  EXPECT_TRUE(head());
+  EXPECT_TRUE(bed.shared.world.run_until([&] { return bed["n2"].has_file(digest(small)); }, 1min));
+  for (const std::string id : {"n1", "n2"}) {
+    ASSERT_TRUE(bed[id].disk.remove(Member::path_of(digest(small))));
+    restart(id, 24h);
+  }
+  EXPECT_TRUE(fails_with(head(), ErrorCode::not_found, Subject::blob));
+  ASSERT_TRUE(bed["n2"].push_blob("team/app", small));
+  EXPECT_TRUE(head());
+}
+
 // ---- sent while it comes ----------------------------------------------------------------------------------------
 
 class ClusterStream : public ClusterHeal {

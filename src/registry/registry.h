@@ -145,7 +145,8 @@ class Registry {
                                                  oci::Reference reference) = 0;
 
   // Blobs. A manifest's digest is served as a blob too (containerd probes that way). HEAD by a caller who may push
-  // renews what nothing holds (DESIGN.md 6.5).
+  // renews what nothing holds (DESIGN.md 6.5), and is not_found where the bytes are lost, so that they are uploaded
+  // again (docs/adr/0006).
   virtual io::Task<Result<BlobHead>> head_blob(auth::Access who, oci::RepositoryName repository,
                                                oci::Digest digest) = 0;
   // A ticket that does not open this blob is denied, whoever shows it. The first bytes that are asked for are sound:

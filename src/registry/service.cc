@@ -83,6 +83,16 @@ io::Task<Result<std::shared_ptr<blob::BlobReader>>> Service::open_blob(oci::Dige
   return blobs_.open(digest);
 }
 
+io::Task<Result<bool>> Service::has_bytes(oci::Digest digest) {
+  const auto here = co_await blobs_.stat(digest);
+  if (here) co_return true;
+  if (here.error().code != ErrorCode::not_found) co_return here.error();
+  if (!cluster_) co_return false;
+  const auto begun = co_await io::with_deadline(bytes_limit, cluster_->copies.stream(digest));
+  if (!begun && begun.error().code == ErrorCode::cancelled) co_return begun.error();
+  co_return begun.has_value();
+}
+
 io::Task<Result<std::shared_ptr<blob::BlobReader>>> Service::open_checked(oci::Digest digest, std::uint64_t size,
                                                                           std::uint64_t offset, std::uint64_t length) {
   constexpr int attempts = 2;

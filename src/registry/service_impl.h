@@ -20,6 +20,7 @@ inline constexpr std::uint64_t stream_from = 1024 * 1024;  // bytes of a missing
 // Bytes that are checked before the answer's head leaves, so that damage at the front is an honest 503 and not a cut
 // connection.
 inline constexpr std::uint64_t checked_first = 512 * KiB;
+inline constexpr io::Duration bytes_limit = std::chrono::seconds(2);           // until a member begins to give a blob
 inline constexpr io::Duration find_limit = std::chrono::seconds(1);            // of asking members for a manifest
 inline constexpr io::Duration find_pause = std::chrono::seconds(2);            // after none of them could say
 inline constexpr io::Duration forward_limit = std::chrono::seconds(5);         // of a forwarded call without a body
@@ -95,6 +96,8 @@ class Service final : public RegistryService {
                                                                       oci::Reference reference);
   io::Task<Result<io::PeerResponse>> on_find(io::PeerRequest request);
   io::Task<Result<std::shared_ptr<blob::BlobReader>>> open_blob(oci::Digest digest);
+  // Whether the bytes can be had, from this disk or another member's (docs/adr/0006).
+  io::Task<Result<bool>> has_bytes(oci::Digest digest);
   // Of `size` bytes by the catalogue, for a client that wants these bytes of it: the first of them are checked. In a
   // cluster damaged bytes are replaced by another member's, once.
   io::Task<Result<std::shared_ptr<blob::BlobReader>>> open_checked(oci::Digest digest, std::uint64_t size,
