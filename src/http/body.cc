@@ -60,6 +60,7 @@ Result<Step> IncomingBody::try_read(Bytes out, std::size_t& got) {
     const Step step = take_data(out.subspan(got, std::min<std::uint64_t>(left, out.size() - got)));
     if (step.kind != Step::Kind::moved) return step;
     got += step.bytes;
+    channel_.loop.count_received(step.bytes);
     if (chunked_) {
       decoder_.took(step.bytes);
     } else {

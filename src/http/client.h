@@ -17,6 +17,7 @@
 
 #include "http/message.h"
 #include "http/tls.h"
+#include "io/traffic.h"
 
 namespace hansa::http {
 
@@ -35,6 +36,7 @@ struct ClientLimits {
 struct ClientOptions {
   std::optional<ClientTls> tls;  // absent: plain TCP
   ClientLimits limits;
+  io::Traffic* traffic = nullptr;  // counts the bodies' bytes; outlives the client. Null: nobody counts
 };
 
 struct ClientRequest {

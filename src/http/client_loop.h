@@ -40,7 +40,7 @@ using ConnectionPtr = std::unique_ptr<ClientConnection>;
 class ClientLoop final : public Pulse {
  public:
   ClientLoop(std::shared_ptr<ClientShared> s, io::asio::Loop& l, io::Executor& e)
-      : Pulse(l, e, s->limits), shared(std::move(s)) {}
+      : Pulse(l, e, s->limits, s->options.traffic), shared(std::move(s)) {}
   const std::shared_ptr<ClientShared> shared;
 
   // A kept connection that still looks open, the one used last; or null.

@@ -22,7 +22,7 @@ std::size_t ServerState::open_connections() const {
 }
 
 LoopState::LoopState(ServerState& s, io::asio::Loop& l, io::Executor& e)
-    : Pulse(l, e, s.options.limits), server(s), acceptors(e), connections(e) {}
+    : Pulse(l, e, s.options.limits, s.options.traffic), server(s), acceptors(e), connections(e) {}
 
 void LoopState::wake_idle() {
   // A woken wait completes by a posted handler, so nobody leaves during this loop.

@@ -30,6 +30,7 @@ io::Task<OutgoingEnd> send_source(Channel& channel, std::shared_ptr<io::ByteSour
     auto read = co_await source->read(room);
     if (!read) co_return OutgoingEnd{.kind = Kind::source, .error = std::move(read).error()};
     std::size_t bytes = *read;
+    const std::size_t payload = bytes;
     if (bytes == 0) break;
     left -= bytes;
     std::string line;
@@ -40,6 +41,7 @@ io::Task<OutgoingEnd> send_source(Channel& channel, std::shared_ptr<io::ByteSour
     }
     auto sent = co_await channel.send(as_bytes(line), {buffer.get(), bytes}, false, body.what);
     if (!sent) co_return OutgoingEnd{.kind = Kind::channel, .error = std::move(sent).error()};
+    channel.loop.count_sent(payload);
     if (turn.over(bytes)) co_await io::yield();
   }
   if (body.length && left > 0) {

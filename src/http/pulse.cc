@@ -17,8 +17,8 @@ io::Duration sweep_step(const Limits& limits) {
 
 }  // namespace
 
-Pulse::Pulse(io::asio::Loop& l, io::Executor& e, const Limits& lim)
-    : loop(l), executor(e), limits(lim), step_(sweep_step(lim)) {}
+Pulse::Pulse(io::asio::Loop& l, io::Executor& e, const Limits& lim, io::Traffic* traffic)
+    : loop(l), executor(e), limits(lim), traffic_(traffic), step_(sweep_step(lim)) {}
 
 Pulse::Members::iterator Pulse::enter(Socket& socket) {
   const auto member = members_.insert(members_.end(), &socket);

@@ -10,6 +10,7 @@
 #include "http/server.h"
 #include "http/socket.h"
 #include "io/asio/event_loops.h"
+#include "io/traffic.h"
 
 namespace hansa::http {
 
@@ -20,8 +21,8 @@ using Buffer = std::unique_ptr<std::byte[]>;
 
 class Pulse {
  public:
-  // `limits` outlives it.
-  Pulse(io::asio::Loop& loop, io::Executor& executor, const Limits& limits);
+  // `limits` and `traffic` (null: bytes are not counted) outlive it.
+  Pulse(io::asio::Loop& loop, io::Executor& executor, const Limits& limits, io::Traffic* traffic);
   virtual ~Pulse() = default;
   Pulse(const Pulse&) = delete;
   Pulse& operator=(const Pulse&) = delete;
@@ -38,6 +39,14 @@ class Pulse {
   Tick now() const { return tick_; }
   void stop_sweeping();
 
+  // Bytes of bodies that have moved.
+  void count_sent(std::uint64_t bytes) const {
+    if (traffic_ != nullptr) traffic_->add_sent(bytes);
+  }
+  void count_received(std::uint64_t bytes) const {
+    if (traffic_ != nullptr) traffic_->add_received(bytes);
+  }
+
   Buffer take_buffer();  // of input_buffer_bytes
   void give_buffer(Buffer buffer);
 
@@ -47,6 +56,7 @@ class Pulse {
   void start_timer();
   void sweep();
 
+  io::Traffic* const traffic_;
   io::Duration step_;
   Tick tick_ = 0;
   io::TimerId timer_ = 0;

@@ -58,6 +58,7 @@ io::Task<Sent> send_piece(Channel& channel, int file, std::uint64_t offset, std:
     if (step.kind == Step::Kind::moved) {
       offset += step.bytes;
       length -= step.bytes;
+      channel.loop.count_sent(step.bytes);
       continue;
     }
     if (step.kind == Step::Kind::end) co_return short_file();
@@ -82,6 +83,7 @@ io::Task<Sent> copy_piece_of(Channel& channel, int file, std::uint64_t offset, s
     HANSA_CO_CHECK(co_await channel.send({buffer.get(), count}, {}, false));
     offset += count;
     length -= count;
+    channel.loop.count_sent(count);
   }
   co_return Sent{};
 }
@@ -122,11 +124,14 @@ io::Task<Sent> send_stream(Channel& channel, const StreamBody& stream, const Bod
 // The head and a body in memory: one call of the kernel, with TLS one record if they are small.
 io::Task<Sent> send_text(Channel& channel, std::string& head, std::string_view body) {
   constexpr std::size_t one_record = 16 * KiB;
+  const std::size_t payload = body.size();
   if (channel.stream.tls() && head.size() + body.size() <= one_record) {
     head += body;
     body = {};
   }
-  co_return co_await channel.send(as_bytes(head), as_bytes(body), false);
+  HANSA_CO_CHECK(co_await channel.send(as_bytes(head), as_bytes(body), false));
+  channel.loop.count_sent(payload);
+  co_return Sent{};
 }
 
 io::Task<Sent> send_parts(Channel& channel, const std::vector<std::variant<std::string, FileBody>>& parts) {
@@ -134,6 +139,7 @@ io::Task<Sent> send_parts(Channel& channel, const std::vector<std::variant<std::
     if (const auto* text = std::get_if<std::string>(&part)) {
       const bool more = &part != &parts.back();
       HANSA_CO_CHECK(co_await channel.send(as_bytes(*text), {}, more));
+      channel.loop.count_sent(text->size());
     } else {
       HANSA_CO_CHECK(co_await send_file(channel, std::get<FileBody>(part), false));
     }

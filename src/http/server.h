@@ -13,6 +13,7 @@
 #include "http/message.h"
 #include "io/executor.h"
 #include "io/time.h"
+#include "io/traffic.h"
 
 namespace hansa::io::asio {
 class EventLoops;
@@ -43,6 +44,7 @@ struct ServerOptions {
   std::uint16_t port = 0;             // 0: chosen by the kernel, see Server::port()
   std::optional<TlsFiles> tls;
   Limits limits;
+  io::Traffic* traffic = nullptr;  // counts the bodies' bytes; outlives the server. Null: nobody counts
 };
 
 // Answers a request. Errors of the transport (disconnected, timeout) come from request.body; a handler that returns is

@@ -151,10 +151,13 @@ class Client {
 // A server on a free loopback port with two loops.
 class Running {
  public:
-  explicit Running(Handler handler, Limits limits = {}, std::optional<TlsFiles> tls = std::nullopt) : loops_(2) {
+  explicit Running(Handler handler, Limits limits = {}, std::optional<TlsFiles> tls = std::nullopt,
+                   io::Traffic* traffic = nullptr)
+      : loops_(2) {
     ServerOptions options;
     options.limits = limits;
     options.tls = std::move(tls);
+    options.traffic = traffic;
     auto server = listen(loops_, options, std::move(handler), log_);
     HANSA_ASSERT(server.has_value(), "a loopback port can be had");
     server_ = std::move(*server);

@@ -27,6 +27,7 @@
 #include "io/peer_network.h"
 #include "io/random.h"
 #include "io/task.h"
+#include "io/traffic.h"
 #include "meta/etcd/store.h"
 #include "registry/registry.h"
 
@@ -62,6 +63,7 @@ struct Ports {
   io::Random& random;
   io::Executor& executor;
   Logger& log;
+  const io::Traffic* traffic = nullptr;  // what the listeners count; null: nobody counts
   // Of a member of a cluster only.
   io::PeerNetwork* peers = nullptr;
   PeerDirectory* directory = nullptr;  // null: the network knows by itself

@@ -33,7 +33,7 @@ Result<std::unique_ptr<HttpPeers>> HttpPeers::make(io::asio::EventLoops& loops, 
     return make_error(ErrorCode::invalid, Subject::config, "members cannot talk without the cluster's secret");
   }
   std::unique_ptr<HttpPeers> peers(new HttpPeers(random, std::move(options), std::move(resolver)));
-  http::ClientOptions client{.tls = std::nullopt, .limits = peers->options_.limits};
+  http::ClientOptions client{.tls = std::nullopt, .limits = peers->options_.limits, .traffic = peers->options_.traffic};
   if (const auto& tls = peers->options_.tls) client.tls = http::ClientTls{tls->ca, tls->certificate, tls->key};
   HANSA_TRY(peers->client_, http::Client::make(loops, std::move(client)));
   return peers;

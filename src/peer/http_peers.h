@@ -45,6 +45,7 @@ struct PeerOptions {
   std::string identity_suffix = ".node.hansa";
   bool identity_is_host = false;  // the certificates are for the hosts of the addresses instead
   http::ClientLimits limits;
+  io::Traffic* traffic = nullptr;         // of the calls' bodies; outlives it. Null: nobody counts
   std::size_t remembered_calls = 65'536;  // of one epoch
 };
 

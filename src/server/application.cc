@@ -142,12 +142,17 @@ Result<void> Application::start() {
 }
 
 Result<void> Application::start_node() {
-  node::Ports ports{.disk = *disk_, .clock = clock_, .random = *random_, .executor = loops_->executor(0), .log = log_};
+  node::Ports ports{.disk = *disk_,
+                    .clock = clock_,
+                    .random = *random_,
+                    .executor = loops_->executor(0),
+                    .log = log_,
+                    .traffic = &traffic_};
   node::Options options = node_options(config_);
   HANSA_TRY(const bool member, is_member(*disk_, config_, join_));
   if (member) {
     const ClusterEnvironment environment{
-        .disk = *disk_, .clock = clock_, .random = *random_, .loops = *loops_, .log = log_};
+        .disk = *disk_, .clock = clock_, .random = *random_, .loops = *loops_, .log = log_, .traffic = traffic_};
     HANSA_TRY(cluster_, ClusterParts::open(environment, config_, join_, told_to_stop));
     cluster_->give(ports);
     options.cluster = cluster_->options();
@@ -186,6 +191,7 @@ Result<void> Application::listen() {
   options.port = config_.http.port;
   options.tls = config_.http.tls;
   options.limits.transfer_timeout = config_.http.transfer_timeout;
+  options.traffic = &traffic_;
   http::Handler handler = api::make_handler(std::move(services), api::distribution::routes());
   HANSA_TRY(server_, http::listen(*loops_, std::move(options), std::move(handler), log_));
   listening_ = server_.get();

@@ -16,6 +16,7 @@
 #include "io/asio/event_loops.h"
 #include "io/disk.h"
 #include "io/scope.h"
+#include "io/traffic.h"
 #include "metrics/server_metrics.h"
 #include "node/node.h"
 #include "server/cluster_parts.h"
@@ -66,6 +67,7 @@ class Application {
   std::unique_ptr<ServerLog> audit_;  // null: none is kept
   std::unique_ptr<io::Random> random_;
   std::unique_ptr<io::Disk> disk_;
+  io::Traffic traffic_;
   std::unique_ptr<io::asio::EventLoops> loops_;
   std::string join_;
   std::unique_ptr<ClusterParts> cluster_;  // null: a single node

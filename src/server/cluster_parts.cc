@@ -176,6 +176,7 @@ Result<void> ClusterParts::open_peers() {
   peer::PeerOptions options;
   options.self = io::NodeId(identity_.node);
   options.secret = secret_;
+  options.traffic = &e_.traffic;
   if (folder_ && folder_->managed) {
     options.tls = peer::PeerTls{.ca = paths.ca, .certificate = paths.certificate, .key = paths.key};
   } else if (config_.cluster.tls) {
@@ -191,6 +192,7 @@ Result<void> ClusterParts::open_peers() {
   listen.address = config_.cluster.listen;
   listen.port = peer->port;
   listen.tls = peers_->server_tls();
+  listen.traffic = &e_.traffic;
   peer::JoinHandler join = [this](std::string request, std::string client) {
     return answer_join(std::move(request), std::move(client));
   };

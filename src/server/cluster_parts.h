@@ -14,6 +14,7 @@
 #include "io/asio/event_loops.h"
 #include "io/disk.h"
 #include "io/scope.h"
+#include "io/traffic.h"
 #include "meta/etcd/grpc_channel.h"
 #include "node/identity.h"
 #include "node/node.h"
@@ -32,6 +33,7 @@ struct ClusterEnvironment {
   io::Random& random;
   io::asio::EventLoops& loops;
   Logger& log;
+  io::Traffic& traffic;
 };
 
 // Whether this machine is, or is to be, a member of a cluster.
