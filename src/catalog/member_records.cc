@@ -75,6 +75,8 @@ std::string encode(const AliveRecord& record) {
   json["missing_bytes"] = record.missing_bytes;
   json["filled_bytes"] = record.filled_bytes;
   if (record.seconds_left) json["seconds_left"] = *record.seconds_left;
+  json["sent"] = record.sent;
+  json["received"] = record.received;
   return text_of(json);
 }
 
@@ -92,6 +94,8 @@ Result<AliveRecord> decode_alive(std::string_view value) {
     if (const Json left = fields.take_json("seconds_left"); left.is_number_unsigned()) {
       record.seconds_left = left.get<std::uint64_t>();
     }
+    fields.take("sent", record.sent);
+    fields.take("received", record.received);
     return {};
   });
 }

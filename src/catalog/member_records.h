@@ -24,6 +24,8 @@ struct AliveRecord : RecordBase {
   std::uint64_t missing_bytes = 0;            // of those, as far as the catalogue knows
   std::uint64_t filled_bytes = 0;             // fetched for that since its start
   std::optional<std::uint64_t> seconds_left;  // until nothing is missing; empty: nobody can say
+  std::uint64_t sent = 0;                     // payload bytes to clients and peers since that start (io/traffic.h)
+  std::uint64_t received = 0;                 // and from them
 };
 
 inline constexpr std::size_t max_but = 500;  // digests; a mark that would need more does not move

@@ -6,7 +6,8 @@ namespace hansa::cluster {
 namespace {
 
 constexpr io::Duration start_again = std::chrono::milliseconds(300);
-constexpr std::uint64_t notable_bytes = 64 * MiB;  // of free disk space
+constexpr std::uint64_t notable_bytes = 64 * MiB;   // of free disk space
+constexpr std::uint64_t notable_traffic = 1 * MiB;  // sent and received
 
 std::uint64_t distance(std::uint64_t a, std::uint64_t b) {
   return a > b ? a - b : b - a;
@@ -15,7 +16,8 @@ std::uint64_t distance(std::uint64_t a, std::uint64_t b) {
 // Worth a commit that every member hears of?
 bool notable(const catalog::AliveRecord& before, const catalog::AliveRecord& now) {
   return before.requests != now.requests || before.uploads != now.uploads || before.disk_total != now.disk_total ||
-         distance(before.disk_available, now.disk_available) >= notable_bytes;
+         distance(before.disk_available, now.disk_available) >= notable_bytes ||
+         distance(before.sent, now.sent) + distance(before.received, now.received) >= notable_traffic;
 }
 
 }  // namespace

@@ -114,6 +114,7 @@ class Cluster : public ::testing::Test {
 
   catalog::testing::Bed bed;
   std::map<std::string, Shelf> shelves;
+  std::map<std::string, catalog::AliveRecord> loads;  // that they will tell
   bool network = true;
   catalog::TaskHold task;
   std::map<std::string, std::unique_ptr<Member>> members;
@@ -123,8 +124,7 @@ Member::Member(Cluster& cluster, const std::string& id, const std::string& boot)
     : world(cluster.bed.world), executor(world, id), clock(world, id), shelf(cluster.shelves[id]) {
   driver = std::make_unique<MemberDriver>(
       *cluster.bed.store, *cluster.bed.catalog, cluster.bed.log, id,
-      [] {
-        catalog::AliveRecord load;
+      [&load = cluster.loads[id]] {
         load.uploads = 7;
         return load;
       },
@@ -167,6 +167,16 @@ TEST_F(Cluster, ANewMemberEntersTheLayoutAndIsFilled) {
   EXPECT_TRUE(until([this] { return layout_size() == 2 && holds("n2", "old") && holds("n1", "old"); }));
   EXPECT_TRUE(shelves["n2"].here.contains(digest("old")));
   EXPECT_EQ(bed.now().layout().value()->record.write_copies, 2U);
+}
+
+TEST_F(Cluster, ASignOfLifeTellsBytesMovedOnceTheyAreWorthACommit) {
+  const auto told = [this] { return bed.now().alive("n1").value()->record; };
+  ASSERT_TRUE(until([&told] { return told().uploads == 7; }));  // its first word says everything
+  loads["n1"].sent = 700 * KiB;
+  loads["n1"].received = 700 * KiB;
+  EXPECT_TRUE(until([&told] { return told().sent == 700 * KiB && told().received == 700 * KiB; }));
+  loads["n1"].sent += 1000;
+  EXPECT_FALSE(until([&told] { return told().sent != 700 * KiB; }));
 }
 
 TEST_F(Cluster, MembersFollowWhatIsPushedToOthers) {

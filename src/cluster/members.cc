@@ -38,7 +38,9 @@ Result<MemberState> member_state(catalog::Snapshot& view, catalog::Member entry,
                   .missing = alive->record.missing,
                   .missing_bytes = alive->record.missing_bytes,
                   .filled_bytes = alive->record.filled_bytes,
-                  .seconds_left = alive->record.seconds_left};
+                  .seconds_left = alive->record.seconds_left,
+                  .sent = alive->record.sent,
+                  .received = alive->record.received};
   }
   HANSA_TRY(auto holds, view.holds(entry.id));
   if (holds) state.holds = std::make_shared<const catalog::HoldsRecord>(std::move(holds->record));

@@ -25,6 +25,8 @@ struct MemberLoad {            // as the member last put it into alive/<id>
   std::uint64_t missing_bytes = 0;
   std::uint64_t filled_bytes = 0;
   std::optional<std::uint64_t> seconds_left;
+  std::uint64_t sent = 0;      // payload bytes since its start
+  std::uint64_t received = 0;  // likewise
 };
 
 struct MemberState {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "catalog/member_plan.h"
+#include "cluster/history.h"
 #include "cluster/membership.h"
 
 namespace hansa::cluster {
@@ -29,6 +30,7 @@ struct StatusInput {
   std::vector<std::string> also_degraded;  // what others found, in words (voters, the metadata store)
   std::string metadata = "{}";             // JSON objects for status_json
   std::string voters = "{}";
+  std::vector<History::Member> history;  // of the last minutes; empty: nobody counts
 };
 
 // Whether a member has, by its mark, all that the catalogue named when the newest layout began, `but` apart.

@@ -24,6 +24,12 @@ Json mark_of(const StatusInput& input, const MemberFigures& member) {
     json["revision"] = revision;
   }
   json["left_out"] = member.holds->but.size();
+  Json digests = Json::array();
+  for (const oci::Digest& digest : member.holds->but) {
+    if (digests.size() == shown_digests) break;
+    digests.push_back(digest.text());
+  }
+  json["left_out_digests"] = std::move(digests);
   json["full"] = is_full(input, member);
   return json;
 }
@@ -50,6 +56,8 @@ Json member_of(const StatusInput& input, const MemberFigures& member) {
           {"disk_available", state.load.disk_available},
           {"requests", state.load.requests},
           {"uploads", state.load.uploads},
+          {"sent", state.load.sent},
+          {"received", state.load.received},
           {"applied", state.load.applied},
           {"lag", input.newest - std::min(input.newest, state.load.applied)},
           {"holds", mark_of(input, member)},
@@ -62,6 +70,21 @@ Json drift_of(const StatusInput& input) {
   Json out = Json::array();
   for (const Drift& one : drift(input)) out.push_back({{"rule", one.rule}, {"groups", one.groups}});
   return out;
+}
+
+Json rates_of(const History::Rates& rates) {
+  Json out = Json::array();
+  for (const auto& rate : rates) out.push_back(rate ? Json(*rate) : Json(nullptr));
+  return out;
+}
+
+Json history_of(const StatusInput& input) {
+  Json members = Json::array();
+  for (const auto& member : input.history) {
+    members.push_back({{"id", member.id}, {"sent", rates_of(member.sent)}, {"received", rates_of(member.received)}});
+  }
+  const auto step = std::chrono::duration_cast<std::chrono::seconds>(history_step);
+  return {{"step_seconds", step.count()}, {"members", std::move(members)}};
 }
 
 Result<MemberFigures> figures_of(catalog::Snapshot& view, catalog::Member entry, const catalog::LayoutRecord& layout) {
@@ -110,7 +133,8 @@ std::string status_json(const StatusInput& input) {
                     {"degraded", degraded(input)},
                     {"drift", drift_of(input)},
                     {"metadata", object_of(input.metadata)},
-                    {"voters", object_of(input.voters)}};
+                    {"voters", object_of(input.voters)},
+                    {"history", history_of(input)}};
   return out.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 

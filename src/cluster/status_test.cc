@@ -223,21 +223,47 @@ TEST(ClusterStatus, TheDocumentHasItsNames) {
   input.metadata = R"({"reachable":true})";
   input.voters = "no object";
   const Json json = Json::parse(status_json(input));
-  for (const char* name : {"cluster", "self", "members", "layout", "degraded", "drift", "metadata", "voters"}) {
+  for (const char* name :
+       {"cluster", "self", "members", "layout", "degraded", "drift", "metadata", "voters", "history"}) {
     EXPECT_TRUE(json.contains(name)) << name;
   }
   const Json& first = json.at("members").at(0);
   for (const char* name :
        {"id", "url", "peer", "role", "state", "alive", "in_layout", "version", "disk_total", "disk_available",
-        "requests", "uploads", "applied", "may_stop", "may_stop_reason", "repair"}) {
+        "requests", "uploads", "sent", "received", "applied", "may_stop", "may_stop_reason", "repair"}) {
     EXPECT_TRUE(first.contains(name)) << name;
   }
   EXPECT_EQ(first.at("lag"), 10);
-  EXPECT_EQ(first.at("holds"), (Json{{"layout", 7}, {"revision", 140}, {"left_out", 0}, {"full", true}}));
+  EXPECT_EQ(
+      first.at("holds"),
+      (Json{{"layout", 7}, {"revision", 140}, {"left_out", 0}, {"left_out_digests", Json::array()}, {"full", true}}));
   EXPECT_EQ(first.at("repair"),
             (Json{{"owed", 0}, {"owed_bytes", 0}, {"fetched_bytes", 0}, {"seconds_left", nullptr}}));
   EXPECT_EQ(json.at("metadata").at("reachable"), true);
   EXPECT_EQ(json.at("voters"), Json::object());
+}
+
+TEST(ClusterStatus, TheFirstDigestsThatAMarkLeavesOutAreNamed) {
+  StatusInput input = whole(3);
+  auto& but = input.members[1].holds->but;
+  for (std::size_t i = 0; i < shown_digests + 11; ++i) but.push_back(digest(std::to_string(i)));
+  std::ranges::sort(but);
+  const Json holds = Json::parse(status_json(input)).at("members").at(1).at("holds");
+  EXPECT_EQ(holds.at("left_out"), shown_digests + 11);
+  ASSERT_EQ(holds.at("left_out_digests").size(), shown_digests);
+  EXPECT_EQ(holds.at("left_out_digests").front(), but.front().text());
+}
+
+TEST(ClusterStatus, TheHistoryIsStepsOfBytesPerSecondAndNullWhereNothingIsKnown) {
+  StatusInput input = whole(2);
+  input.members[1].state.load.sent = 5000;
+  input.members[1].state.load.received = 70;
+  input.history = {{.id = "n1", .sent = {std::nullopt, 12}, .received = {std::nullopt, 0}}};
+  const Json json = Json::parse(status_json(input));
+  EXPECT_EQ(json.at("history"), Json::parse(R"({"step_seconds": 5, "members": [
+      {"id": "n1", "sent": [null, 12], "received": [null, 0]}]})"));
+  EXPECT_EQ(json.at("members").at(1).at("sent"), 5000);
+  EXPECT_EQ(json.at("members").at(1).at("received"), 70);
 }
 
 TEST(ClusterStatus, ASingleNodeIsOneMemberAndIsAlive) {

@@ -55,6 +55,10 @@ void ClusterSide::join_blobs(blob::BlobStore& blobs, io::TaskScope& scope) {
       .fetch = [copies = copies_.get()](oci::Digest digest) { return copies->fill(std::move(digest)); },
       .fills = p_.options.cluster->fills};
   holder_ = std::make_unique<cluster::Holder>(std::move(ports));
+  if (p_.ports.traffic == nullptr) return;
+  traffic_ = std::make_unique<TrafficWatch>(p_.ports.clock, *p_.ports.traffic,
+                                            TrafficWatch::Self{.id = p_.identity.node, .boot = boot_},
+                                            [this] { return others(); });
 }
 
 registry::ClusterParts ClusterSide::parts_of_registry() {
@@ -93,6 +97,7 @@ void ClusterSide::run(io::TaskScope& scope) {
   driver_->run(scope);
   holder_->run(scope);
   pulses_->run(scope);
+  if (traffic_) traffic_->run(scope);
   scope.spawn("expire relays", relays_->expire_loop());
   scope.spawn("compare views", exchange_->compare_loop());
 }
@@ -120,8 +125,26 @@ catalog::AliveRecord ClusterSide::load() {
   record.missing_bytes = repair.bytes;
   record.filled_bytes = repair.filled_bytes;
   record.seconds_left = repair.left ? std::optional<std::uint64_t>(repair.left->count()) : std::nullopt;
+  if (p_.ports.traffic != nullptr) {
+    record.sent = p_.ports.traffic->sent();
+    record.received = p_.ports.traffic->received();
+  }
   member_count_ = std::max<std::size_t>(members_->members().size(), 1);
   return record;
+}
+
+// Without the metadata store nobody's sign of life arrives, and what is there says nothing of now.
+std::vector<cluster::History::Said> ClusterSide::others() const {
+  std::vector<cluster::History::Said> out;
+  if (!p_.store.health().reachable) return out;
+  for (const auto& member : members_->members()) {
+    if (!member.alive || member.id.value() == p_.identity.node) continue;
+    out.push_back({.id = member.id.value(),
+                   .boot = member.record.boot,
+                   .sent = member.load.sent,
+                   .received = member.load.received});
+  }
+  return out;
 }
 
 ClusterSide::MemberCount ClusterSide::count_members() const {
@@ -152,6 +175,12 @@ Result<cluster::StatusInput> ClusterSide::picture() {
       {"alarm", health.alarm},         {"db_size", health.db_size},   {"out_of_space", health.out_of_space},
       {"blobs_owed", holder.owed},     {"blobs_left_out", holder.but}};
   input.metadata = metadata.dump();
+  if (traffic_) input.history = traffic_->show();
+  for (auto& member : input.members) {
+    if (!traffic_ || member.state.id.value() != p_.identity.node) continue;
+    member.state.load.sent = p_.ports.traffic->sent();
+    member.state.load.received = p_.ports.traffic->received();
+  }
   return input;
 }
 

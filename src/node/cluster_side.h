@@ -18,6 +18,7 @@
 #include "cluster/status.h"
 #include "node/identity.h"
 #include "node/node.h"
+#include "node/traffic_watch.h"
 #include "node/view_exchange.h"
 #include "registry/service.h"
 #include "upkeep/task_leader.h"
@@ -74,6 +75,7 @@ class ClusterSide {
   explicit ClusterSide(Parts parts) : p_(parts), layout_task_(parts.store, parts.catalog, "layout") {}
   catalog::AliveRecord load();
   std::optional<std::string> address_of(const io::NodeId& id) const;
+  std::vector<cluster::History::Said> others() const;
   Result<cluster::StatusInput> picture();
   io::Task<Result<std::string>> may_stop(std::string id);
   io::Task<Result<std::string>> drain(std::string id);
@@ -89,6 +91,7 @@ class ClusterSide {
   std::unique_ptr<cluster::Sources> sources_;
   std::unique_ptr<cluster::Holder> holder_;
   std::unique_ptr<ViewExchange> exchange_;
+  std::unique_ptr<TrafficWatch> traffic_;  // null: nobody counts
   registry::RegistryService* registry_ = nullptr;
   std::string boot_;
   std::atomic<std::size_t> member_count_ = 1;

@@ -10,6 +10,7 @@
 #include "meta/sqlite/store.h"
 #include "node/cluster_side.h"
 #include "node/identity.h"
+#include "node/traffic_watch.h"
 #include "node/view_fetch.h"
 #include "registry/service.h"
 #include "upkeep/counters.h"
@@ -74,6 +75,7 @@ class RealNode final : public Node {
   std::unique_ptr<upkeep::Counters> counters_;
   std::unique_ptr<registry::RegistryService> registry_;
   std::unique_ptr<upkeep::Upkeep> upkeep_;
+  std::unique_ptr<TrafficWatch> traffic_;  // of a single node; null: nobody counts
   io::TaskScope scope_;
   std::atomic<bool> ready_ = false;
   bool check_files_ = false;  // a disk that the catalogue does not know: its bytes are hashed before long
@@ -284,6 +286,10 @@ void RealNode::start_upkeep() {
   upkeep_->run(scope_);
   counters_->run(scope_);
   if (side_) side_->run(scope_);
+  if (side_ || ports_.traffic == nullptr) return;
+  traffic_ = std::make_unique<TrafficWatch>(ports_.clock, *ports_.traffic,
+                                            TrafficWatch::Self{.id = identity_.node, .boot = identity_.boot}, nullptr);
+  traffic_->run(scope_);
 }
 
 io::Task<void> check_everything(upkeep::Upkeep& upkeep, Logger& log) {
@@ -350,7 +356,11 @@ io::Task<Result<std::string>> RealNode::cluster_status() {
     member.state.load.uploads = now.uploads;
     member.state.load.disk_total = now.disk_total;
     member.state.load.disk_available = now.disk_available;
+    if (ports_.traffic == nullptr) continue;
+    member.state.load.sent = ports_.traffic->sent();
+    member.state.load.received = ports_.traffic->received();
   }
+  if (traffic_) input.history = traffic_->show();
   co_return cluster::status_json(input);
 }
 
