@@ -1,6 +1,7 @@
 #include "api/operations.h"
 
 #include "api/api.h"
+#include "api/cluster_page.h"
 #include "api/spec_error.h"
 
 namespace hansa::api {
@@ -62,6 +63,7 @@ std::vector<Route> operation_routes(const std::string& metrics_path) {
   if (!metrics_path.empty()) {
     routes.push_back({.pattern = metrics_path, .need = Need::metrics, .handler = scrape, .logged = false});
   }
+  for (auto& route : cluster_page_routes()) routes.push_back(std::move(route));
   return routes;
 }
 

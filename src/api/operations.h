@@ -1,4 +1,5 @@
-// The routes that every server has: /livez, /readyz, /startupz (open to all), the members of the cluster, the metrics.
+// The routes that every server has: /livez, /readyz, /startupz (open to all), the members of the cluster
+// as JSON and as a page, the metrics.
 #pragma once
 
 #include <string>
