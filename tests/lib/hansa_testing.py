@@ -260,6 +260,7 @@ def main():
     result = program.result
     if not result.wasSuccessful():
         sys.exit(1)
-    if result.testsRun and len(result.skipped) == result.testsRun:
+    # A class or a file that is skipped as a whole has run nothing and counts once.
+    if result.skipped and (not result.testsRun or len(result.skipped) == result.testsRun):
         sys.exit(SKIPPED)
     sys.exit(0)
