@@ -67,6 +67,7 @@ class StagedReader {
   virtual io::Task<Result<std::size_t>> read(std::uint64_t offset, Bytes out) = 0;
   // For sendfile of what is there; -1 where there is none.
   virtual int descriptor() const = 0;
+  virtual io::Task<Result<std::uint64_t>> size() = 0;  // now
 };
 
 struct BlobInfo {

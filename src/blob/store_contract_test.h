@@ -191,8 +191,10 @@ TYPED_TEST_P(BlobStoreContract, ShowsStagedBytesBesideWhoeverAppendsAndAfterTheE
   };
   EXPECT_EQ(read(0), "first ");
   EXPECT_EQ(read(6), "");
+  EXPECT_EQ(this->wait(reader->size()).value(), 6U);
   ASSERT_TRUE(this->wait(staged->append(as_bytes(std::string_view("second")))));
   EXPECT_EQ(read(6), "second");
+  EXPECT_EQ(this->wait(reader->size()).value(), 12U);
   ASSERT_TRUE(this->wait(this->store().finish(staged, digest_of("first second"))));
   EXPECT_EQ(read(0), "first second");
   EXPECT_EQ(this->wait(this->store().read_staged("growing")).error().code, ErrorCode::not_found);

@@ -8,12 +8,14 @@
 //                   background: too_many rather than a wait; distance: one that still grows will do, so far from whole
 //   blob.put        {digest, size} + body                         -> {node, disk, tick}   a receipt (H1)
 //   blob.receipt    {digest}                                      -> {node, disk, tick}   not_found: it lacks the blob
-//   relay.append    {id, algorithm, offset} + body                -> {size}   bytes of an upload, not named yet
+//   relay.append    {id, algorithm, term, keep, offset} + body    -> {size}   bytes of an upload, not named yet
+//                   conflict: another member has taken the upload up since
 //   relay.finish    {id, digest, size}                            -> {node, disk, tick}
 //   relay.drop      {id}                                          -> {size}
 //   manifest.find   {repository, reference}                       -> {digest, mediaType, size}, after its own barrier
 //   upload.status | upload.append | upload.finish | upload.cancel
-//                   {user, groups, repository, session, first?, last?, digest?} + body -> {received}
+//                   {user, repository, session, first?, last?, digest?} + body -> {received}, or {elsewhere}: a member
+//   upload.find     {user, repository, session}                   -> {term, open, received}   what is here of it
 //   view.copy       {}                                            -> {revision} + a SQLite file
 //   view.sums       {}                                            -> see meta::etcd::ViewSums
 // A peer's blob.get never fetches onward (trap T9), and receiving from a peer waits for nothing remote (T8).

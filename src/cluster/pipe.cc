@@ -1,6 +1,7 @@
 #include "cluster/pipe.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 namespace hansa::cluster {
@@ -66,6 +67,48 @@ io::Task<Result<std::size_t>> Pipe::read(Bytes out) {
   taken_ += given;
   wake(writer_);
   co_return given;
+}
+
+// ---- Follower ---------------------------------------------------------------------------------------------------
+
+Follower::Follower(blob::BlobStore& blobs, std::string file, std::uint64_t from, std::uint64_t have)
+    : blobs_(blobs),
+      file_(std::move(file)),
+      from_(from),
+      at_(from),
+      have_(have),
+      growth_(file_, std::numeric_limits<std::uint64_t>::max(), 0) {
+  growth_.grew(have);
+}
+
+io::Task<bool> Follower::write(ConstBytes bytes) {
+  have_ += bytes.size();
+  growth_.grew(have_);
+  co_return !closed_;
+}
+
+void Follower::end() {
+  ended_ = true;
+  growth_.end();
+}
+
+void Follower::close() {
+  closed_ = true;
+  growth_.end();
+}
+
+io::Task<Result<std::size_t>> Follower::read(Bytes out) {
+  HANSA_CO_TRY(const std::uint64_t have, co_await growth_.beyond(at_));
+  if (closed_) co_return make_error(ErrorCode::disconnected, "nobody reads this upload any more");
+  if (have <= at_) co_return std::size_t{0};
+  if (!reader_) {
+    HANSA_CO_TRY(reader_, co_await blobs_.read_staged(file_));
+  }
+  const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), have - at_));
+  HANSA_CO_TRY(const std::size_t got, co_await reader_->read(at_, out.first(count)));
+  if (got == 0) co_return make_error(ErrorCode::disconnected, "the staged bytes are gone");
+  at_ += got;
+  co_return got;
 }
 
 }  // namespace hansa::cluster

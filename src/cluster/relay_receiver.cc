@@ -3,17 +3,17 @@
 
 #include "cluster/copies_parts.h"
 #include "cluster/relay.h"
+#include "cluster/while_moving.h"
 
 namespace hansa::cluster {
 namespace {
 
-constexpr std::string_view file_prefix = "relay-";
 constexpr io::Duration expire_interval = std::chrono::minutes(1);
-constexpr std::size_t max_id = 64;  // characters
+constexpr io::Duration wanted_interval = std::chrono::milliseconds(100);  // of looking whether it is to leave off
+constexpr std::size_t max_id = 128;                                       // characters
 
 struct Asked {
-  std::string id;
-  oci::Algorithm algorithm = oci::Algorithm::sha256;
+  RelayedUpload upload;
   std::optional<oci::Digest> digest;
   std::uint64_t number = 0;  // offset or size
 };
@@ -27,17 +27,30 @@ Result<Asked> read_asked(std::string_view text, const char* number) {
   if (!json.is_object() || text_of("id").empty() || text_of("id").size() > max_id) {
     return make_error(ErrorCode::invalid, Subject::request, "a member sent a malformed request about an upload");
   }
+  const auto number_of = [&json](const char* name) -> std::uint64_t {
+    const auto field = json.find(name);
+    return field != json.end() && field->is_number_unsigned() ? field->get<std::uint64_t>() : 0;
+  };
   Asked asked;
-  asked.id = text_of("id");
+  asked.upload.id = text_of("id");
+  asked.upload.term = number_of("term");
+  asked.upload.keep = json.contains("keep") && json["keep"].is_boolean() && json["keep"].get<bool>();
   if (json.contains("algorithm")) {
-    HANSA_TRY(asked.algorithm, oci::parse_algorithm(text_of("algorithm")));
+    HANSA_TRY(asked.upload.algorithm, oci::parse_algorithm(text_of("algorithm")));
   }
   if (json.contains("digest")) {
     HANSA_TRY(asked.digest, oci::Digest::parse(text_of("digest")));
   }
-  const auto found = json.find(number);
-  if (found != json.end() && found->is_number_unsigned()) asked.number = found->get<std::uint64_t>();
+  asked.number = number_of(number);
   return asked;
+}
+
+bool is_failed_disk(ErrorCode code) {
+  return code == ErrorCode::io || code == ErrorCode::out_of_space;
+}
+
+Error under_way() {
+  return make_error(ErrorCode::unavailable, Subject::upload, "another request of this upload is under way");
 }
 
 Error not_kept() {
@@ -59,115 +72,212 @@ void Relays::serve(PeerDispatch& dispatch) {
 }
 
 bool Relays::is_staging(const std::string& id) const {
-  if (!id.starts_with(file_prefix)) return false;
   const std::lock_guard guard(mutex_);
-  for (const auto& [key, received] : received_) {
-    if (received->file == id) return true;
-  }
-  return false;
+  return received_.contains(id);
 }
 
+std::optional<Relays::Kept> Relays::kept(const std::string& id) const {
+  const std::lock_guard guard(mutex_);
+  const auto known = received_.find(id);
+  if (known == received_.end() || known->second->staged == nullptr) return std::nullopt;
+  return Kept{.term = known->second->upload.term, .size = known->second->size};
+}
+
+// ---- one request --------------------------------------------------------------------------------------------------
+
 // Busy for the caller; made when the upload begins.
-io::Task<Result<std::shared_ptr<Relays::Received>>> Relays::take(Key key, oci::Algorithm algorithm,
+io::Task<Result<std::shared_ptr<Relays::Received>>> Relays::take(io::NodeId from, RelayedUpload upload,
                                                                  std::uint64_t offset) {
   std::shared_ptr<Received> received;
+  std::shared_ptr<Received> old;
   {
     const std::lock_guard guard(mutex_);
-    const auto known = received_.find(key);
-    if (known != received_.end()) {
-      if (known->second->busy) co_return make_error(ErrorCode::conflict, "another request of this upload is under way");
-      known->second->busy = true;
-      co_return known->second;
-    }
-    if (offset != 0) co_return not_kept();
-    if (received_.size() >= options_.max_received) {
+    auto& slot = received_[upload.id];
+    if (slot) {
+      if (upload.term < slot->upload.term) {
+        co_return make_error(ErrorCode::conflict, Subject::upload, "another member has taken this upload up since");
+      }
+      if (slot->busy) co_return under_way();
+      slot->busy = true;
+      if (slot->from == from && slot->upload.term == upload.term && slot->size == offset) co_return slot;
+      old = slot;
+    } else if (received_.size() > options_.max_received) {
+      received_.erase(upload.id);
       co_return make_error(ErrorCode::too_many, "this member keeps as many uploads of others as it may");
     }
+    if (old && offset != 0) {
+      old->busy = false;
+      co_return make_error(ErrorCode::range, Subject::upload, "the bytes do not follow on those that are here");
+    }
     received = std::make_shared<Received>();
-    received->file = std::string(file_prefix) + p_.random.hex(staging_random_bytes);
-    received->busy = true;
-    received_.emplace(key, received);
+    received->from = std::move(from);
+    received->upload = std::move(upload);
+    slot = received;
   }
-  auto staged = co_await p_.blobs.create_staged(received->file, algorithm);
-  if (!staged) {
-    const std::lock_guard guard(mutex_);
-    received_.erase(key);
-    co_return std::move(staged).error();
+  if (old) old->staged.reset();
+  auto made = co_await make(received, offset);
+  if (!made) {
+    forget(received->upload.id);
+    co_return std::move(made).error();
   }
-  received->staged = *std::move(staged);
   co_return received;
 }
 
-void Relays::give_back(Received& received) {
+io::Task<Result<void>> Relays::make(std::shared_ptr<Received> received, std::uint64_t offset) {
+  const RelayedUpload& upload = received->upload;
+  if (make_way_) {
+    HANSA_CO_CHECK(co_await make_way_(received->from, upload.id, upload.term));
+  }
+  if (offset != 0) co_return not_kept();
+  auto staged = co_await p_.blobs.create_staged(upload.id, upload.algorithm);
+  if (!staged && staged.error().code == ErrorCode::exists) {
+    // An older part of it, which was replaced, or was left by an earlier process.
+    HANSA_CO_CHECK(co_await p_.blobs.discard_staged(upload.id));
+    staged = co_await p_.blobs.create_staged(upload.id, upload.algorithm);
+  }
+  if (!staged) co_return std::move(staged).error();
   const std::lock_guard guard(mutex_);
-  received.busy = false;
-  received.used = p_.clock.monotonic();
+  received->staged = *std::move(staged);
+  co_return Result<void>{};
+}
+
+// What is here, busy for the caller.
+Result<std::shared_ptr<Relays::Received>> Relays::take_known(const io::NodeId& from, const std::string& id) {
+  const std::lock_guard guard(mutex_);
+  const auto known = received_.find(id);
+  if (known == received_.end() || known->second->from != from) return not_kept();
+  if (known->second->busy) return under_way();
+  known->second->busy = true;
+  return known->second;
+}
+
+void Relays::give_back(Received& received) {
+  std::vector<io::Completion<bool>> waiting;
+  {
+    const std::lock_guard guard(mutex_);
+    received.busy = false;
+    received.size = received.staged->size();
+    received.used = p_.clock.monotonic();
+    waiting.swap(received.waiting);
+  }
+  for (const auto& one : waiting) one.complete(true);
+}
+
+void Relays::forget(const std::string& id) {
+  std::shared_ptr<Received> gone;
+  {
+    const std::lock_guard guard(mutex_);
+    const auto known = received_.find(id);
+    gone = std::move(known->second);
+    received_.erase(known);
+  }
+  for (const auto& one : gone->waiting) one.complete(true);
 }
 
 // Of one that is busy for the caller.
-io::Task<void> Relays::discard(Key key, std::shared_ptr<Received> received) {
-  received->staged.reset();
-  auto gone = co_await p_.blobs.discard_staged(received->file);
+io::Task<void> Relays::discard(std::shared_ptr<Received> received) {
+  {
+    const std::lock_guard guard(mutex_);
+    received->staged.reset();
+  }
+  auto gone = co_await p_.blobs.discard_staged(received->upload.id);
   if (!gone) p_.log.warn("cannot remove a peer's upload", {{"error", gone.error().message}});
-  const std::lock_guard guard(mutex_);
-  received_.erase(key);
+  forget(received->upload.id);
 }
 
+io::Task<Result<void>> Relays::take_in(std::shared_ptr<Received> received, std::shared_ptr<io::ByteSource> body) {
+  Limit limit = [] { return wanted_interval; };
+  Progress progress = [received, beat = std::uint64_t{0}]() mutable { return received->wanted ? 0 : ++beat; };
+  auto append = append_stream(std::move(body), received->staged, options_.body_limit);
+  co_return co_await while_moving(std::move(limit), std::move(progress), std::move(append));
+}
+
+io::Task<Result<std::shared_ptr<blob::StagedBlob>>> Relays::take_over(std::string id) {
+  while (true) {
+    {
+      const std::lock_guard guard(mutex_);
+      const auto known = received_.find(id);
+      if (known == received_.end()) co_return std::shared_ptr<blob::StagedBlob>();
+      if (!known->second->busy) {
+        auto staged = std::move(known->second->staged);
+        received_.erase(known);
+        co_return staged;
+      }
+    }
+    HANSA_CO_CHECK(co_await io::with_deadline(options_.take_over_limit, given_back(id)));
+  }
+}
+
+// Whoever appends to it leaves off.
+io::Task<Result<void>> Relays::given_back(std::string id) {
+  auto wait = io::wait_for<bool>([this, &id](io::Completion<bool> done) -> io::Work {
+    const std::lock_guard guard(mutex_);
+    const auto known = received_.find(id);
+    if (known == received_.end() || !known->second->busy) {
+      done.complete(true);
+      return nullptr;
+    }
+    known->second->wanted = true;
+    known->second->waiting.push_back(done);
+    return [done] { done.complete(false); };
+  });
+  const bool done = co_await wait;
+  if (!done) co_return make_error(ErrorCode::cancelled, "cancelled while a sender was cut off");
+  co_return Result<void>{};
+}
+
+// ---- the verbs --------------------------------------------------------------------------------------------------
+
 io::Task<Result<io::PeerResponse>> Relays::on_append(io::NodeId from, io::PeerRequest request) {
-  HANSA_CO_TRY(const auto asked, read_asked(request.arguments, "offset"));
-  const Key key(std::move(from), asked.id);
-  HANSA_CO_TRY(auto received, co_await take(key, asked.algorithm, asked.number));
+  HANSA_CO_TRY(auto asked, read_asked(request.arguments, "offset"));
+  HANSA_CO_TRY(auto received, co_await take(std::move(from), std::move(asked.upload), asked.number));
   Result<void> done;
-  if (received->staged->size() != asked.number) {
-    done = make_error(ErrorCode::range, Subject::upload, "the bytes do not follow on those that are here");
-  } else if (request.body != nullptr) {
-    done = co_await append_stream(std::move(request.body), received->staged, options_.body_limit);
-  }
-  if (!done) {
-    co_await discard(key, std::move(received));
-    co_return std::move(done).error();
-  }
+  if (request.body != nullptr) done = co_await take_in(received, std::move(request.body));
+  // The sender or its client broke off, or the upload is taken over: what came is of use. A failed disk's is not.
+  const bool of_use = done || (received->upload.keep && !is_failed_disk(done.error().code));
   const std::uint64_t size = received->staged->size();
-  give_back(*received);
+  if (of_use) {
+    give_back(*received);
+  } else {
+    co_await discard(std::move(received));
+  }
+  if (!done) co_return std::move(done).error();
   co_return io::PeerResponse{.result = wire::size_text(size), .body = nullptr};
 }
 
 io::Task<Result<io::PeerResponse>> Relays::on_finish(io::NodeId from, io::PeerRequest request) {
   HANSA_CO_TRY(const auto asked, read_asked(request.arguments, "size"));
   if (!asked.digest) co_return make_error(ErrorCode::invalid, Subject::request, "an upload ends with its digest");
-  const Key key(std::move(from), asked.id);
-  // No bytes: not one that would be begun now.
-  HANSA_CO_TRY(auto received, co_await take(key, asked.digest->algorithm(), 1));
+  HANSA_CO_TRY(auto received, take_known(from, asked.upload.id));
   Result<blob::Receipt> finished = make_error(ErrorCode::range, Subject::upload, "this member has other bytes of it");
   if (received->staged->size() == asked.number) {
     finished = co_await p_.blobs.finish(received->staged, *asked.digest);
   }
   // What is stored is no staged file any more; what is not is of no use.
-  co_await discard(key, std::move(received));
+  co_await discard(std::move(received));
   if (!finished) co_return std::move(finished).error();
   co_return io::PeerResponse{.result = wire::receipt_text(*finished), .body = nullptr};
 }
 
 io::Task<Result<io::PeerResponse>> Relays::on_drop(io::NodeId from, io::PeerRequest request) {
   HANSA_CO_TRY(const auto asked, read_asked(request.arguments, "offset"));
-  const Key key(std::move(from), asked.id);
-  HANSA_CO_TRY(auto received, co_await take(key, asked.algorithm, 1));
-  co_await discard(key, std::move(received));
+  HANSA_CO_TRY(auto received, take_known(from, asked.upload.id));
+  co_await discard(std::move(received));
   co_return io::PeerResponse{.result = wire::size_text(0), .body = nullptr};
 }
 
 io::Task<void> Relays::expire() {
-  std::vector<std::pair<Key, std::shared_ptr<Received>>> idle;
+  std::vector<std::shared_ptr<Received>> idle;
   {
     const std::lock_guard guard(mutex_);
     const io::MonotonicTime now = p_.clock.monotonic();
-    for (const auto& [key, received] : received_) {
+    for (const auto& [id, received] : received_) {
       if (received->busy || now - received->used < options_.idle_limit) continue;
       received->busy = true;
-      idle.emplace_back(key, received);
+      idle.push_back(received);
     }
   }
-  for (auto& [key, received] : idle) co_await discard(key, std::move(received));
+  for (auto& received : idle) co_await discard(std::move(received));
 }
 
 io::Task<void> Relays::expire_loop() {

@@ -66,6 +66,7 @@ registry::ClusterParts ClusterSide::parts_of_registry() {
           .relays = *relays_,
           .peers = *p_.ports.peers,
           .members = *members_,
+          .pulses = *pulses_,
           .sources = *sources_,
           .node = p_.identity.node};
 }

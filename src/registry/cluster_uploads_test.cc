@@ -84,14 +84,17 @@ TEST_F(ClusterUploads, ASessionBelongsToOneUserAndRepositoryEverywhere) {
   EXPECT_EQ(bed.asked("upload.status"), before);
 }
 
-TEST_F(ClusterUploads, AnOwnerThatIsAwayIsUnavailableAndOneThatIsGoneIsNotFound) {
+// What another member has of it: cluster_takeover_test.cc.
+TEST_F(ClusterUploads, WithNoOtherCopyAnOwnerThatIsAwayIsUnavailableAndOneThatIsGoneIsNotFound) {
+  bed.set_layout({"n1"}, 1);  // no second copy
   const auto session = begin("n1");
   ASSERT_TRUE(append("n2", session, "abc"));
-  bed.stop("n1");
+  bed.stop("n1", false);
   EXPECT_TRUE(fails_with(append("n2", session, "def"), ErrorCode::unavailable, Subject::upload));
   bed["n1"].start();
   EXPECT_EQ(append("n2", session, "def")->received, 6U);  // hashed anew from its start (H12)
   EXPECT_TRUE(finish("n3", session, "", digest("abcdef")));
+  bed.set_layout({"n1", "n2", "n3"}, 2);
   const auto other = begin("n1");
   bed.stop("n1");
   bed.shared.must([](const catalog::Planning& p) { return plan_drain(p, "n1"); });
@@ -144,6 +147,7 @@ TEST_F(ClusterUploads, ABodyThatBreaksOffLeavesWhatCame) {
 
 // A slow client is no reason to give the owner up; a silent owner is.
 TEST_F(ClusterUploads, ASlowClientIsWaitedForAndASilentOwnerIsNot) {
+  bed.set_layout({"n1"}, 1);  // no second copy
   const auto session = begin("n1");
   node::testing::SlowSource slow("abc", std::chrono::seconds(25), false);
   auto sent =

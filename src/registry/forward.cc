@@ -1,5 +1,6 @@
 // Upload sessions that another member has: every request of them is passed on to it with the caller's name (DESIGN.md
-// 6.1). The caller's rights are checked where the request arrived; the owner believes its peers.
+// 6.1). The caller's rights are checked where the request arrived; the owner believes its peers. Who the owner is once
+// the one that opened the session does not answer: session_search.h.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -38,17 +39,73 @@ std::optional<std::uint64_t> number_in(const nlohmann::json& json, const char* n
   return field->get<std::uint64_t>();
 }
 
+bool is_unreachable(ErrorCode code) {
+  return code == ErrorCode::unavailable || code == ErrorCode::timeout || code == ErrorCode::disconnected ||
+         code == ErrorCode::ambiguous;
+}
+
 std::string received_text(std::uint64_t received) {
   return nlohmann::json{{"received", received}}.dump();
 }
 
 }  // namespace
 
-io::Task<Result<io::PeerResponse>> Service::send_call(io::NodeId owner, io::PeerRequest request, io::ByteSource* body) {
+io::Task<Result<UploadStatus>> Service::serve_upload(UploadCall call, io::ByteSource* body) {
+  if (cluster_ && !sessions_.find_open(call.session)) {
+    if (auto opened_by = sessions_.opened_by(call.repository, call.user, call.session)) {
+      co_return co_await serve_elsewhere(std::move(call), body, io::NodeId(*std::move(opened_by)));
+    }
+  }
+  io::MemorySource none{ConstBytes{}};
+  co_return co_await serve_here(std::move(call), body == nullptr ? none : *body);
+}
+
+bool Service::answers_pings(const io::NodeId& id) const {
+  const auto members = cluster_->members.members();
+  return std::ranges::find(members, id, &cluster::MemberState::id) != members.end() && cluster_->pulses.fresh(id);
+}
+
+// Where it was last, or where it was opened, as long as that member answers; else where it is found.
+io::Task<Result<UploadStatus>> Service::serve_elsewhere(UploadCall call, io::ByteSource* body, io::NodeId opened_by) {
+  const io::NodeId& self = cluster_->members.self();
+  const SessionSearch::Wanted wanted{
+      .repository = call.repository, .user = call.user, .id = call.session, .opened_by = opened_by};
+  auto at = std::optional(search_->hint(call.session).value_or(opened_by));
+  if (!answers_pings(*at)) at.reset();
+  for (int tries = 0; tries < max_forwards; ++tries) {
+    if (!at || (*at == self && !sessions_.find_open(call.session))) {
+      auto found = co_await search_->find(wanted);
+      if (!found && found.error().code == ErrorCode::not_found && co_await is_done(call.repository, call.digest)) {
+        co_return UploadStatus{.session = std::move(call.session), .received = 0};
+      }
+      if (!found) co_return std::move(found).error();
+      at = *std::move(found);
+    }
+    if (*at == self) {
+      io::MemorySource none{ConstBytes{}};
+      co_return co_await serve_here(std::move(call), body == nullptr ? none : *body);
+    }
+    if (*at == opened_by) {
+      search_->forget(call.session);
+    } else {
+      search_->note(call.session, *at);
+    }
+    auto done = co_await forward(*at, call, body);
+    if (done.answered && !done.elsewhere) co_return std::move(done.answer);
+    search_->note(call.session, done.elsewhere.value_or(io::NodeId()));
+    if (done.body_used) co_return std::move(done.answer);
+    // It answers pings: a hiccup.
+    if (!done.elsewhere && answers_pings(*at)) co_return std::move(done.answer);
+    at = std::move(done.elsewhere);
+  }
+  co_return make_error(ErrorCode::unavailable, Subject::upload,
+                       "the members do not agree yet who goes on with this upload; try again later");
+}
+
+io::Task<Result<io::PeerResponse>> Service::send_call(io::NodeId to, io::PeerRequest request, io::ByteSource* body,
+                                                      BodySent* sent) {
   if (body == nullptr) {
-    auto answer = co_await io::with_deadline(forward_limit, cluster_->peers.call(owner, std::move(request)));
-    if (!answer) co_return forwarded(std::move(answer).error(), owner);
-    co_return answer;
+    co_return co_await io::with_deadline(forward_limit, cluster_->peers.call(std::move(to), std::move(request)));
   }
   auto lent = std::make_shared<LentSource>(*body);
   request.body = lent;
@@ -59,66 +116,77 @@ io::Task<Result<io::PeerResponse>> Service::send_call(io::NodeId owner, io::Peer
   };
   cluster::Limit limit = [lent] { return lent->ended() ? forward_end_limit : forward_stall_limit; };
   auto answer = co_await cluster::while_moving(std::move(limit), std::move(progress),
-                                               cluster_->peers.call(owner, std::move(request)));
+                                               cluster_->peers.call(std::move(to), std::move(request)));
   co_await lent->take_back();
-  if (answer) co_return answer;
-  // The client's own body broke: that is what it is told.
-  if (lent->error()) co_return *lent->error();
-  co_return forwarded(std::move(answer).error(), owner);
+  *sent = {.any = lent->given() > 0, .broken = lent->error()};
+  co_return answer;
 }
 
-io::Task<Result<UploadStatus>> Service::forward(io::NodeId owner, auth::Identity who, UploadCall call,
-                                                io::ByteSource* body) {
-  const auto members = cluster_->members.members();
-  if (std::ranges::find(members, owner, &cluster::MemberState::id) == members.end()) {
-    co_return make_error(ErrorCode::not_found, Subject::upload,
-                         "the member " + owner.value() + ", which had this upload, is gone; start a new one");
-  }
-  nlohmann::json arguments = {
-      {"user", who.user}, {"groups", who.groups}, {"repository", call.repository.text()}, {"session", call.session}};
+io::Task<Service::Forwarded> Service::forward(io::NodeId to, UploadCall call, io::ByteSource* body) {
+  nlohmann::json arguments = {{"user", call.user}, {"repository", call.repository.text()}, {"session", call.session}};
   if (call.range) {
     arguments["first"] = call.range->first;
     arguments["last"] = call.range->last;
   }
   if (call.digest) arguments["digest"] = call.digest->text();
   io::PeerRequest request{.verb = std::move(call.verb), .arguments = arguments.dump(), .body = nullptr};
-  HANSA_CO_TRY(const auto answer, co_await send_call(owner, std::move(request), body));
-  const auto json = nlohmann::json::parse(answer.result, nullptr, false);
-  const auto received = json.is_object() ? number_in(json, "received") : std::nullopt;
-  if (!received) {
-    co_return make_error(ErrorCode::unavailable, Subject::upload,
-                         "the member " + owner.value() + " gave an answer that cannot be understood");
+  BodySent sent;
+  const auto answer = co_await send_call(to, std::move(request), body, &sent);
+  const auto cannot_go_on = [&to](const std::string& why) {
+    return forwarded(make_error(ErrorCode::unavailable, Subject::upload, why), to);
+  };
+  // The client's own body broke: that is what it is told.
+  if (!answer && sent.broken) co_return Forwarded{.answer = *sent.broken};
+  if (!answer) {
+    co_return Forwarded{.answer = forwarded(answer.error(), to),
+                        .answered = !is_unreachable(answer.error().code),
+                        .body_used = sent.any};
   }
-  co_return UploadStatus{.session = std::move(call.session), .received = *received};
+  const auto json = nlohmann::json::parse(answer->result, nullptr, false);
+  const auto received = json.is_object() ? number_in(json, "received") : std::nullopt;
+  if (received) {
+    co_return Forwarded{.answer = UploadStatus{.session = std::move(call.session), .received = *received},
+                        .body_used = sent.any};
+  }
+  std::string elsewhere = json.is_object() ? text_in(json, "elsewhere") : std::string();
+  if (elsewhere.empty()) co_return Forwarded{.answer = cannot_go_on("its answer cannot be understood")};
+  co_return Forwarded{.answer = cannot_go_on("the upload goes on with " + elsewhere),
+                      .elsewhere = io::NodeId(std::move(elsewhere)),
+                      .body_used = sent.any};
 }
 
 io::Task<Result<io::PeerResponse>> Service::on_upload(io::PeerRequest request) {
   const auto json = nlohmann::json::parse(request.arguments, nullptr, false);
   if (!json.is_object()) co_return make_error(ErrorCode::invalid, Subject::request, "malformed arguments of an upload");
   HANSA_CO_TRY(auto repository, oci::RepositoryName::parse(text_in(json, "repository")));
-  std::string user = text_in(json, "user");
-  std::string session = text_in(json, "session");
-  std::optional<ChunkRange> range;
+  UploadCall call{.verb = std::move(request.verb),
+                  .repository = std::move(repository),
+                  .user = text_in(json, "user"),
+                  .session = text_in(json, "session")};
   if (const auto first = number_in(json, "first")) {
-    range = ChunkRange{.first = *first, .last = number_in(json, "last").value_or(*first)};
+    call.range = ChunkRange{.first = *first, .last = number_in(json, "last").value_or(*first)};
+  }
+  if (call.verb == "upload.finish") {
+    HANSA_CO_TRY(call.digest, oci::Digest::parse(text_in(json, "digest")));
   }
   if (!request.body) request.body = std::make_shared<io::MemorySource>(ConstBytes{});
-  std::uint64_t received = 0;
-  if (request.verb == "upload.status") {
-    HANSA_CO_TRY(const auto status, co_await local_status(std::move(user), std::move(repository), std::move(session)));
-    received = status.received;
-  } else if (request.verb == "upload.append") {
-    HANSA_CO_TRY(const auto status, co_await local_append(std::move(user), std::move(repository), std::move(session),
-                                                          range, *request.body));
-    received = status.received;
-  } else if (request.verb == "upload.finish") {
-    HANSA_CO_TRY(const auto digest, oci::Digest::parse(text_in(json, "digest")));
-    HANSA_CO_CHECK(co_await local_finish(std::move(user), std::move(repository), std::move(session), range,
-                                         *request.body, digest));
-  } else {
-    HANSA_CO_CHECK(co_await local_cancel(std::move(user), std::move(repository), std::move(session)));
+  auto opened_by = sessions_.opened_by(call.repository, call.user, call.session);
+  if (opened_by && !sessions_.find_open(call.session)) {
+    // A member that was asked asks, but passes nothing on: the one that asked does.
+    auto at = co_await search_->find({.repository = call.repository,
+                                      .user = call.user,
+                                      .id = call.session,
+                                      .opened_by = io::NodeId(*std::move(opened_by))});
+    if (!at && at.error().code == ErrorCode::not_found && co_await is_done(call.repository, call.digest)) {
+      co_return io::PeerResponse{.result = received_text(0), .body = nullptr};
+    }
+    if (!at) co_return std::move(at).error();
+    if (*at != cluster_->members.self()) {
+      co_return io::PeerResponse{.result = nlohmann::json{{"elsewhere", at->value()}}.dump(), .body = nullptr};
+    }
   }
-  co_return io::PeerResponse{.result = received_text(received), .body = nullptr};
+  HANSA_CO_TRY(const auto status, co_await serve_here(std::move(call), *request.body));
+  co_return io::PeerResponse{.result = received_text(status.received), .body = nullptr};
 }
 
 }  // namespace hansa::registry

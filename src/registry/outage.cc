@@ -111,6 +111,11 @@ void Service::serve(cluster::PeerDispatch& dispatch) {
   for (const char* verb : {"upload.status", "upload.append", "upload.finish", "upload.cancel"}) {
     dispatch.on(verb, [this](io::NodeId, io::PeerRequest request) { return on_upload(std::move(request)); });
   }
+  dispatch.on("upload.find",
+              [this](io::NodeId, io::PeerRequest request) { return search_->on_find(std::move(request)); });
+  cluster_->relays.set_make_way([this](io::NodeId from, std::string id, std::uint64_t term) {
+    return sessions_.make_way(std::move(from), std::move(id), term);
+  });
 }
 
 }  // namespace hansa::registry

@@ -159,7 +159,9 @@ class Registry {
   virtual io::Task<Result<bool>> mount_blob(auth::Access who, oci::RepositoryName repository, oci::Digest digest,
                                             std::optional<oci::RepositoryName> from) = 0;
 
-  // Uploads. A session belongs to one repository and one user; anything else sees not_found(upload).
+  // Uploads. A session belongs to one repository and one user; anything else sees not_found(upload). In a cluster any
+  // member serves it, also after the loss of the one that opened it: then a body without a range is refused with
+  // range(upload) until upload_status() was asked.
   virtual io::Task<Result<UploadStatus>> begin_upload(auth::Access who, oci::RepositoryName repository,
                                                       oci::Algorithm algorithm) = 0;
   virtual io::Task<Result<UploadStatus>> upload_status(auth::Access who, oci::RepositoryName repository,

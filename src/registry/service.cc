@@ -58,7 +58,16 @@ Service::Service(catalog::Catalog& catalog, blob::BlobStore& blobs, io::Random& 
       members_failed_(std::numeric_limits<std::int64_t>::min() / 2),
       sessions_(
           blobs, random, [&catalog] { return catalog.newest_tick(); }, session_options(options, cluster_)),
-      bodies_(options.manifest_cache) {}
+      bodies_(options.manifest_cache) {
+  if (!cluster_) return;
+  search_ = std::make_unique<SessionSearch>(SessionSearch::Ports{.peers = cluster_->peers,
+                                                                 .members = cluster_->members,
+                                                                 .pulses = cluster_->pulses,
+                                                                 .relays = cluster_->relays,
+                                                                 .blobs = blobs_,
+                                                                 .sessions = sessions_,
+                                                                 .log = log_});
+}
 
 io::Task<Result<catalog::Snapshot>> Service::fresh_snapshot() {
   HANSA_CO_CHECK(co_await catalog_.barrier());

@@ -24,6 +24,7 @@ struct ClusterParts {
   cluster::Relays& relays;
   io::PeerNetwork& peers;
   const cluster::Membership& members;
+  const cluster::Pulses& pulses;
   cluster::Sources& sources;
   std::string node;  // this one's id
 };

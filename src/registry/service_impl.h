@@ -8,6 +8,7 @@
 
 #include "registry/body_cache.h"
 #include "registry/service.h"
+#include "registry/session_search.h"
 #include "registry/sessions.h"
 
 namespace hansa::registry {
@@ -25,7 +26,9 @@ inline constexpr io::Duration find_limit = std::chrono::seconds(1);            /
 inline constexpr io::Duration find_pause = std::chrono::seconds(2);            // after none of them could say
 inline constexpr io::Duration forward_limit = std::chrono::seconds(5);         // of a forwarded call without a body
 inline constexpr io::Duration forward_stall_limit = std::chrono::seconds(10);  // the owner takes no byte for so long
-inline constexpr io::Duration forward_end_limit = std::chrono::minutes(2);     // it has all bytes: sync, copies, commit
+inline constexpr int max_forwards = 3;  // members that one request is passed on to, one after the other
+inline constexpr int max_relay_tries = 2;
+inline constexpr io::Duration forward_end_limit = std::chrono::minutes(2);  // it has all bytes: sync, copies, commit
 
 class Service final : public RegistryService {
  public:
@@ -123,35 +126,61 @@ class Service final : public RegistryService {
                                                           std::optional<catalog::Receipt> relayed);
   io::Task<Result<void>> link(oci::RepositoryName repository, oci::Digest digest, std::uint64_t size,
                               blob::Receipt receipt, std::optional<catalog::Receipt> relayed);
-  // `expected`: the digest, where the client has said it already.
-  io::Task<Result<void>> receive(UploadSessions::Session& session, std::optional<ChunkRange> range,
-                                 io::ByteSource& body, std::optional<oci::Digest> expected = std::nullopt);
-  io::Task<Result<void>> take_in(blob::StagedBlob& staged, cluster::Relay* relay, io::ByteSource& body);
+  struct Incoming {
+    std::optional<ChunkRange> range;
+    std::optional<oci::Digest> expected;  // where the client has said it already
+    // A 202 stands for the bytes on two members, however few; who finishes gets the second copy at the end.
+    bool more_follows = false;
+    bool known_to_client = true;  // the session
+  };
+  io::Task<Result<void>> receive(UploadSessions::Session& session, Incoming incoming, io::ByteSource& body);
+  io::Task<Result<void>> take_in(UploadSessions::Session& session, bool placed, io::ByteSource& body);
+  void begin_relay(UploadSessions::Session& session, bool keep, const io::NodeId& except = {});
+  io::Task<void> copy_now(UploadSessions::Session& session);
+  io::Task<Result<void>> check_not_superseded(UploadSessions::Session& session);
   struct Stored {
     Result<blob::Receipt> own;
     std::optional<catalog::Receipt> relayed;
   };
   io::Task<Stored> store(UploadSessions::Session& session, oci::Digest digest);
   io::Task<Result<void>> complete(UploadSessions::Session& session, oci::RepositoryName repository, oci::Digest digest);
+  // Whether a PUT asks for what is done: the repository has the blob. Renews it.
+  io::Task<bool> is_done(const oci::RepositoryName& repository, std::optional<oci::Digest> digest);
 
-  // Sessions that this node has, for a user whose rights are checked.
-  io::Task<Result<UploadStatus>> local_status(std::string user, oci::RepositoryName repository, std::string session);
-  io::Task<Result<UploadStatus>> local_append(std::string user, oci::RepositoryName repository, std::string session,
-                                              std::optional<ChunkRange> range, io::ByteSource& body);
-  io::Task<Result<void>> local_finish(std::string user, oci::RepositoryName repository, std::string session,
-                                      std::optional<ChunkRange> range, io::ByteSource& body, oci::Digest digest);
-  io::Task<Result<void>> local_cancel(std::string user, oci::RepositoryName repository, std::string session);
-
-  // Sessions that another member has. `body` null: none.
+  // A request of a session, of a user whose rights are checked.
   struct UploadCall {
-    std::string verb;
+    std::string verb;  // of the peer protocol
     oci::RepositoryName repository;
+    std::string user;
     std::string session;
     std::optional<ChunkRange> range = std::nullopt;
     std::optional<oci::Digest> digest = std::nullopt;
   };
-  io::Task<Result<UploadStatus>> forward(io::NodeId owner, auth::Identity who, UploadCall call, io::ByteSource* body);
-  io::Task<Result<io::PeerResponse>> send_call(io::NodeId owner, io::PeerRequest request, io::ByteSource* body);
+  // Wherever the session is. `body` null: none.
+  io::Task<Result<UploadStatus>> serve_upload(UploadCall call, io::ByteSource* body);
+  io::Task<Result<UploadStatus>> serve_elsewhere(UploadCall call, io::ByteSource* body, io::NodeId opened_by);
+  // Sessions that this node has.
+  io::Task<Result<UploadStatus>> serve_here(UploadCall call, io::ByteSource& body);
+  io::Task<Result<UploadStatus>> local_status(UploadCall call);
+  io::Task<Result<UploadStatus>> local_append(UploadCall call, io::ByteSource& body);
+  io::Task<Result<void>> local_finish(UploadCall call, io::ByteSource& body);
+  io::Task<Result<void>> local_cancel(UploadCall call);
+
+  // What came of a request that was passed on.
+  struct Forwarded {
+    Result<UploadStatus> answer;
+    bool answered = true;                                // by the other member; else it cannot be reached
+    std::optional<io::NodeId> elsewhere = std::nullopt;  // it says who has the session
+    bool body_used = false;
+  };
+  io::Task<Forwarded> forward(io::NodeId to, UploadCall call, io::ByteSource* body);
+  struct BodySent {
+    bool any = false;
+    std::optional<Error> broken = std::nullopt;  // the client's own
+  };
+  io::Task<Result<io::PeerResponse>> send_call(io::NodeId to, io::PeerRequest request, io::ByteSource* body,
+                                               BodySent* sent);
+  bool answers_pings(const io::NodeId& id) const;
   io::Task<Result<io::PeerResponse>> on_upload(io::PeerRequest request);
 
   // Buffers for request bodies; a few are kept.
@@ -169,6 +198,7 @@ class Service final : public RegistryService {
   std::atomic<std::int64_t> members_failed_;  // boot time at which no member could say, nanoseconds
   std::atomic<std::uint64_t> stale_answers_ = 0;
   UploadSessions sessions_;
+  std::unique_ptr<SessionSearch> search_;  // of a member of a cluster
   BodyCache bodies_;
   std::mutex buffers_mutex_;
   std::vector<std::vector<std::byte>> buffers_;

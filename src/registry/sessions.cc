@@ -17,6 +17,11 @@ Error unknown_upload() {
                     "no such upload: it ended, expired, or belongs to another repository or user; start a new one");
 }
 
+Error too_many_open(std::size_t limit) {
+  return make_error(ErrorCode::too_many, Subject::upload,
+                    "too many uploads are open (" + std::to_string(limit) + "); try again later");
+}
+
 std::string signed_text(const oci::RepositoryName& repository, std::string_view user, std::string_view start) {
   // Repository names hold no line breaks, so the parts cannot be shifted into each other.
   return std::string(start) + "\n" + repository.text() + "\n" + std::string(user);
@@ -48,12 +53,11 @@ std::optional<oci::Algorithm> UploadSessions::check_id(const oci::RepositoryName
   return *algorithm;
 }
 
-std::optional<std::string> UploadSessions::owner_elsewhere(const oci::RepositoryName& repository, std::string_view user,
-                                                           std::string_view id) const {
+std::optional<std::string> UploadSessions::opened_by(const oci::RepositoryName& repository, std::string_view user,
+                                                     std::string_view id) const {
   if (options_.node.empty() || !check_id(repository, user, id)) return std::nullopt;
   const auto end = id.rfind('_');
-  // Without a name: begun before this node became a member.
-  if (end == std::string_view::npos || id.substr(0, end) == options_.node) return std::nullopt;
+  if (end == std::string_view::npos) return std::nullopt;
   return std::string(id.substr(0, end));
 }
 
@@ -66,8 +70,7 @@ io::Task<Result<UploadSessions::Hold>> UploadSessions::begin(oci::RepositoryName
   {
     const std::lock_guard guard(mutex_);
     if (sessions_.size() >= options_.max_open) {
-      co_return make_error(ErrorCode::too_many, Subject::upload,
-                           "too many uploads are open (" + std::to_string(options_.max_open) + "); try again later");
+      co_return too_many_open(options_.max_open);
     }
     sessions_.emplace(session->id, session);
   }
@@ -125,11 +128,63 @@ void UploadSessions::release(Session& session) {
   const std::lock_guard guard(mutex_);
   session.busy = false;
   session.used = tick_();
+  session.received = session.staged ? session.staged->size() : session.stored_size;
 }
 
 void UploadSessions::forget(const std::string& id) {
   const std::lock_guard guard(mutex_);
   sessions_.erase(id);
+}
+
+// ---- sessions that move -------------------------------------------------------------------------------------------
+
+std::optional<UploadSessions::Open> UploadSessions::find_open(const std::string& id) const {
+  const std::lock_guard guard(mutex_);
+  if (finished_by_id_.contains(id)) return Open{};
+  const auto known = sessions_.find(id);
+  if (known == sessions_.end()) return std::nullopt;
+  return Open{.term = known->second->term, .received = known->second->received};
+}
+
+Result<void> UploadSessions::adopt(std::string id, std::shared_ptr<blob::StagedBlob> staged, std::uint64_t term,
+                                   bool unsure) {
+  const std::lock_guard guard(mutex_);
+  if (sessions_.size() >= options_.max_open) return too_many_open(options_.max_open);
+  auto& slot = sessions_[id];
+  if (slot) return make_error(ErrorCode::conflict, Subject::upload, "this upload is open here already");
+  slot = std::make_shared<Session>();
+  slot->id = std::move(id);
+  slot->received = staged->size();
+  slot->staged = std::move(staged);
+  slot->term = term;
+  slot->unsure = unsure;
+  slot->used = tick_();
+  return {};
+}
+
+void UploadSessions::take_up(Session& session, std::uint64_t term, bool unsure) {
+  const std::lock_guard guard(mutex_);
+  session.term = term;
+  session.unsure = unsure;
+}
+
+io::Task<Result<void>> UploadSessions::make_way(io::NodeId other, std::string id, std::uint64_t term) {
+  std::shared_ptr<Session> session;
+  {
+    const std::lock_guard guard(mutex_);
+    const auto known = sessions_.find(id);
+    if (known == sessions_.end()) co_return Result<void>{};
+    session = known->second;
+    // Of two that took it up at the same time the one with the greater name is believed.
+    if (std::pair(session->term, std::string_view(options_.node)) > std::pair(term, std::string_view(other.value()))) {
+      co_return make_error(ErrorCode::conflict, Subject::upload, "another member has taken this upload up since");
+    }
+    if (session->busy) {
+      co_return make_error(ErrorCode::unavailable, Subject::upload, "another request of this upload is under way");
+    }
+    session->busy = true;
+  }
+  co_return co_await discard(*session);
 }
 
 io::Task<Result<void>> UploadSessions::discard(Session& session) {

@@ -3,7 +3,8 @@
 // A session's id is random, names the member that has it (in a cluster), and carries a MAC over repository and user, so
 // that it works only where it was given out, and is recognised after a restart without a record: the staged file is
 // then reopened and hashed from its start (H12). One request at a time uses a session; a second one is refused. Idle
-// sessions expire by ticks, never by wall time.
+// sessions expire by ticks, never by wall time. A member may also take up a session that another one opened
+// (session_search.h), under the same id.
 //
 // Thread-safe. The blob store outlives it.
 #pragma once
@@ -19,6 +20,7 @@
 
 #include "blob/store.h"
 #include "cluster/relay.h"
+#include "io/peer_network.h"
 #include "io/random.h"
 #include "io/task.h"
 #include "oci/name.h"
@@ -48,8 +50,13 @@ class UploadSessions {
     std::uint64_t stored_size = 0;
     bool finished = false;                  // linked too: remembered for a while, so that a repeated PUT succeeds
     std::shared_ptr<cluster::Relay> relay;  // its second copy, made while the bytes come; null: none
+    std::uint64_t term = 0;                 // how often a member took it up anew
+    // Taken up with perhaps fewer bytes than its client was told of: a body that does not say where it belongs is
+    // refused until the client has asked where the session stands.
+    bool unsure = false;
     bool busy = false;
     blob::TickNumber used = 0;
+    std::uint64_t received = 0;  // when it was last released
   };
 
   // The right to use one session until dropped. Movable.
@@ -73,9 +80,22 @@ class UploadSessions {
   // not_found(upload) for ids that are unknown, expired, or of another repository or user; too_many(upload) while
   // another request uses it.
   io::Task<Result<Hold>> acquire(oci::RepositoryName repository, std::string user, std::string id);
-  // The other member that has the session; empty: this one, or it is none of ours (acquire() says so).
-  std::optional<std::string> owner_elsewhere(const oci::RepositoryName& repository, std::string_view user,
-                                             std::string_view id) const;
+  // The member that opened the session; empty: it is none of this cluster's, or opened before there was one.
+  std::optional<std::string> opened_by(const oci::RepositoryName& repository, std::string_view user,
+                                       std::string_view id) const;
+  // What this process has of it in memory, also of a finished one; empty: nothing.
+  struct Open {
+    std::uint64_t term = 0;
+    std::uint64_t received = 0;  // bytes, before the request under way
+  };
+  std::optional<Open> find_open(const std::string& id) const;
+  // A session of another member, with the bytes that this one has; too_many, conflict (it is open here).
+  Result<void> adopt(std::string id, std::shared_ptr<blob::StagedBlob> staged, std::uint64_t term, bool unsure);
+  // The same for a held one whose bytes lay on this node's disk.
+  void take_up(Session& session, std::uint64_t term, bool unsure);
+  bool full() const { return open() >= options_.max_open; }
+  // Another member has taken the session up at `term`: an older one here is dropped; conflict if it is a newer one.
+  io::Task<Result<void>> make_way(io::NodeId other, std::string id, std::uint64_t term);
   // Ends a held session and removes its bytes.
   io::Task<Result<void>> discard(Session& session);
   // The session succeeded: remember it for a tick.

@@ -13,6 +13,13 @@ Error out_of_order(std::uint64_t expected, std::uint64_t given) {
                     "the next byte of this upload is " + std::to_string(expected) + ", not " + std::to_string(given));
 }
 
+// Of a session that another member had before: perhaps with more bytes.
+Error not_whole(const blob::StagedBlob& staged) {
+  return make_error(ErrorCode::range, Subject::upload,
+                    "this upload goes on with another member of the cluster, which has " +
+                        std::to_string(staged.size()) + " bytes of it; send what follows on them");
+}
+
 }  // namespace
 
 io::Task<Result<UploadStatus>> Service::begin_upload(auth::Access who, oci::RepositoryName repository,
@@ -25,23 +32,81 @@ io::Task<Result<UploadStatus>> Service::begin_upload(auth::Access who, oci::Repo
 io::Task<Result<UploadStatus>> Service::upload_status(auth::Access who, oci::RepositoryName repository,
                                                       std::string session) {
   HANSA_CO_CHECK(require(who, auth::Action::create, repository));
-  if (auto owner = sessions_.owner_elsewhere(repository, who.identity().user, session)) {
-    UploadCall call{.verb = "upload.status", .repository = std::move(repository), .session = std::move(session)};
-    co_return co_await forward(io::NodeId(*std::move(owner)), who.identity(), std::move(call), nullptr);
-  }
-  co_return co_await local_status(who.identity().user, std::move(repository), std::move(session));
+  UploadCall call{.verb = "upload.status",
+                  .repository = std::move(repository),
+                  .user = who.identity().user,
+                  .session = std::move(session)};
+  co_return co_await serve_upload(std::move(call), nullptr);
 }
 
-io::Task<Result<UploadStatus>> Service::local_status(std::string user, oci::RepositoryName repository,
-                                                     std::string session) {
-  HANSA_CO_TRY(const auto held, co_await sessions_.acquire(std::move(repository), std::move(user), std::move(session)));
+io::Task<Result<UploadStatus>> Service::append_upload(auth::Access who, oci::RepositoryName repository,
+                                                      std::string session, std::optional<ChunkRange> range,
+                                                      io::ByteSource& body) {
+  HANSA_CO_CHECK(require(who, auth::Action::create, repository));
+  UploadCall call{.verb = "upload.append",
+                  .repository = std::move(repository),
+                  .user = who.identity().user,
+                  .session = std::move(session),
+                  .range = range};
+  co_return co_await serve_upload(std::move(call), &body);
+}
+
+io::Task<Result<void>> Service::finish_upload(auth::Access who, oci::RepositoryName repository, std::string session,
+                                              std::optional<ChunkRange> range, io::ByteSource& body,
+                                              oci::Digest digest) {
+  HANSA_CO_CHECK(require(who, auth::Action::create, repository));
+  UploadCall call{.verb = "upload.finish",
+                  .repository = std::move(repository),
+                  .user = who.identity().user,
+                  .session = std::move(session),
+                  .range = range,
+                  .digest = std::move(digest)};
+  HANSA_CO_CHECK(co_await serve_upload(std::move(call), &body));
+  co_return Result<void>{};
+}
+
+io::Task<Result<void>> Service::cancel_upload(auth::Access who, oci::RepositoryName repository, std::string session) {
+  HANSA_CO_CHECK(require(who, auth::Action::create, repository));
+  UploadCall call{.verb = "upload.cancel",
+                  .repository = std::move(repository),
+                  .user = who.identity().user,
+                  .session = std::move(session)};
+  HANSA_CO_CHECK(co_await serve_upload(std::move(call), nullptr));
+  co_return Result<void>{};
+}
+
+io::Task<Result<UploadStatus>> Service::serve_here(UploadCall call, io::ByteSource& body) {
+  UploadStatus done{.session = call.session, .received = 0};
+  if (call.verb == "upload.status") co_return co_await local_status(std::move(call));
+  if (call.verb == "upload.append") co_return co_await local_append(std::move(call), body);
+  if (call.verb == "upload.finish") {
+    HANSA_CO_CHECK(co_await local_finish(std::move(call), body));
+  } else {
+    HANSA_CO_CHECK(co_await local_cancel(std::move(call)));
+  }
+  co_return done;
+}
+
+io::Task<Result<UploadStatus>> Service::local_status(UploadCall call) {
+  HANSA_CO_TRY(const auto held,
+               co_await sessions_.acquire(std::move(call.repository), std::move(call.user), std::move(call.session)));
   if (held->finished) {
     co_return make_error(ErrorCode::not_found, Subject::upload, "this upload is finished");
   }
+  if (const auto relay = held->relay) {
+    co_await relay->check();
+    HANSA_CO_CHECK(co_await check_not_superseded(*held));
+  }
+  held->unsure = false;
   co_return status_of(*held);
 }
 
-io::Task<Result<void>> Service::take_in(blob::StagedBlob& staged, cluster::Relay* relay, io::ByteSource& body) {
+// ---- receiving ----------------------------------------------------------------------------------------------------
+
+// `placed`: the client has said where its bytes belong, or need not.
+io::Task<Result<void>> Service::take_in(UploadSessions::Session& session, bool placed, io::ByteSource& body) {
+  blob::StagedBlob& staged = *session.staged;
+  const auto relay = session.relay;
   auto buffer = take_buffer();
   Result<void> outcome;
   while (true) {
@@ -51,34 +116,44 @@ io::Task<Result<void>> Service::take_in(blob::StagedBlob& staged, cluster::Relay
       break;
     }
     if (*got == 0) break;
+    if (!placed) {
+      outcome = not_whole(staged);
+      break;
+    }
     const auto bytes = Bytes(buffer).first(*got);
     outcome = co_await staged.append(bytes);
     if (!outcome) break;
-    if (relay != nullptr) co_await relay->write(bytes);
+    if (relay) co_await relay->write(bytes);
   }
   give_buffer(std::move(buffer));
   co_return outcome;
 }
 
 // To the own disk, and to another member's at the same time.
-io::Task<Result<void>> Service::receive(UploadSessions::Session& session, std::optional<ChunkRange> range,
-                                        io::ByteSource& body, std::optional<oci::Digest> expected) {
+io::Task<Result<void>> Service::receive(UploadSessions::Session& session, Incoming incoming, io::ByteSource& body) {
   blob::StagedBlob& staged = *session.staged;
+  const auto& range = incoming.range;
   if (range && range->first != staged.size()) co_return out_of_order(staged.size(), range->first);
-  if (cluster_ && staged.size() == 0) {
+  const bool placed = range.has_value() || !session.unsure;
+  if (range) session.unsure = false;
+  if (cluster_ && (!session.relay || !session.relay->good())) {
+    session.relay.reset();
     // What is here already is so with others, as a rule: they are asked at the end.
-    const bool is_here = expected && (co_await blobs_.stat(*expected)).has_value();
-    session.relay = is_here ? nullptr : cluster_->relays.begin(staged.algorithm());
+    const bool is_here = incoming.expected && staged.size() == 0 && (co_await blobs_.stat(*incoming.expected));
+    if (!is_here) begin_relay(session, incoming.known_to_client);
   }
   const auto relay = session.relay;
   io::TaskContext& context = co_await io::current_context();
   io::TaskScope scope(context.executor());
-  if (relay) relay->resume(scope, staged.size());
-  auto outcome = co_await take_in(staged, relay.get(), body);
+  if (relay) relay->resume(scope, staged.size(), incoming.more_follows ? 1 : cluster::relay_from);
+  auto outcome = co_await take_in(session, placed, body);
   // After an error too: the client may go on after what is here.
   if (relay) relay->settle();
   co_await scope.join();
-  if (relay && !relay->good()) session.relay.reset();
+  if (cluster_) {
+    if (outcome && incoming.more_follows) co_await copy_now(session);
+    HANSA_CO_CHECK(co_await check_not_superseded(session));
+  }
   if (outcome && range && staged.size() != range->last + 1) {
     co_return make_error(ErrorCode::range, Subject::upload,
                          "the chunk has other than the " + std::to_string(range->last - range->first + 1) +
@@ -87,52 +162,55 @@ io::Task<Result<void>> Service::receive(UploadSessions::Session& session, std::o
   co_return outcome;
 }
 
-io::Task<Result<UploadStatus>> Service::append_upload(auth::Access who, oci::RepositoryName repository,
-                                                      std::string session, std::optional<ChunkRange> range,
-                                                      io::ByteSource& body) {
-  HANSA_CO_CHECK(require(who, auth::Action::create, repository));
-  if (auto owner = sessions_.owner_elsewhere(repository, who.identity().user, session)) {
-    UploadCall call{.verb = "upload.append",
-                    .repository = std::move(repository),
-                    .session = std::move(session),
-                    .range = range,
-                    .digest = std::nullopt};
-    co_return co_await forward(io::NodeId(*std::move(owner)), who.identity(), std::move(call), &body);
-  }
-  co_return co_await local_append(who.identity().user, std::move(repository), std::move(session), range, body);
+void Service::begin_relay(UploadSessions::Session& session, bool keep, const io::NodeId& except) {
+  session.relay = cluster_->relays.begin(
+      {.id = session.id, .algorithm = session.staged->algorithm(), .term = session.term, .keep = keep}, except);
 }
 
-io::Task<Result<UploadStatus>> Service::local_append(std::string user, oci::RepositoryName repository,
-                                                     std::string session, std::optional<ChunkRange> range,
-                                                     io::ByteSource& body) {
-  HANSA_CO_TRY(const auto held, co_await sessions_.acquire(std::move(repository), std::move(user), std::move(session)));
+// The second copy of what is here, where it is not made yet: the relay broke off, or could not be begun.
+io::Task<void> Service::copy_now(UploadSessions::Session& session) {
+  const std::uint64_t size = session.staged->size();
+  for (int tries = 0; tries < max_relay_tries; ++tries) {
+    if (session.relay && (session.relay->superseded() || (session.relay->good() && session.relay->has() == size))) {
+      co_return;
+    }
+    if (!session.relay || !session.relay->good()) {
+      begin_relay(session, true, session.relay ? session.relay->to() : io::NodeId());
+    }
+    if (!session.relay) co_return;
+    io::TaskContext& context = co_await io::current_context();
+    io::TaskScope scope(context.executor());
+    session.relay->catch_up(scope, size);
+    co_await scope.join();
+  }
+}
+
+// What another member has taken up is over here.
+io::Task<Result<void>> Service::check_not_superseded(UploadSessions::Session& session) {
+  if (!session.relay || !session.relay->superseded()) co_return Result<void>{};
+  session.relay.reset();
+  auto gone = co_await sessions_.discard(session);
+  if (!gone) log_.warn("cannot remove an upload that goes on elsewhere", {{"error", gone.error().message}});
+  co_return make_error(ErrorCode::unavailable, Subject::upload,
+                       "another member has gone on with this upload; ask where it stands and go on from there");
+}
+
+io::Task<Result<UploadStatus>> Service::local_append(UploadCall call, io::ByteSource& body) {
+  HANSA_CO_TRY(const auto held,
+               co_await sessions_.acquire(std::move(call.repository), std::move(call.user), std::move(call.session)));
   if (!held->staged) {
     co_return make_error(ErrorCode::not_found, Subject::upload, "this upload is finished");
   }
-  HANSA_CO_CHECK(co_await receive(*held, range, body));
+  HANSA_CO_CHECK(co_await receive(*held, {.range = call.range, .expected = {}, .more_follows = true}, body));
   co_return status_of(*held);
 }
 
-io::Task<Result<void>> Service::finish_upload(auth::Access who, oci::RepositoryName repository, std::string session,
-                                              std::optional<ChunkRange> range, io::ByteSource& body,
-                                              oci::Digest digest) {
-  HANSA_CO_CHECK(require(who, auth::Action::create, repository));
-  if (auto owner = sessions_.owner_elsewhere(repository, who.identity().user, session)) {
-    UploadCall call{.verb = "upload.finish",
-                    .repository = std::move(repository),
-                    .session = std::move(session),
-                    .range = range,
-                    .digest = digest};
-    HANSA_CO_CHECK(co_await forward(io::NodeId(*std::move(owner)), who.identity(), std::move(call), &body));
-    co_return Result<void>{};
-  }
-  co_return co_await local_finish(who.identity().user, std::move(repository), std::move(session), range, body, digest);
-}
+// ---- the end ------------------------------------------------------------------------------------------------------
 
-io::Task<Result<void>> Service::local_finish(std::string user, oci::RepositoryName repository, std::string session,
-                                             std::optional<ChunkRange> range, io::ByteSource& body,
-                                             oci::Digest digest) {
-  HANSA_CO_TRY(const auto held, co_await sessions_.acquire(repository, std::move(user), std::move(session)));
+io::Task<Result<void>> Service::local_finish(UploadCall call, io::ByteSource& body) {
+  const oci::Digest digest = *call.digest;
+  HANSA_CO_TRY(const auto held,
+               co_await sessions_.acquire(call.repository, std::move(call.user), std::move(call.session)));
   if (held->stored) {
     // Its bytes are stored already: a repeated PUT after a cut answer (H12).
     if (*held->stored != digest) {
@@ -140,9 +218,17 @@ io::Task<Result<void>> Service::local_finish(std::string user, oci::RepositoryNa
     }
     if (held->finished) co_return Result<void>{};
   } else {
-    HANSA_CO_CHECK(co_await receive(*held, range, body, digest));
+    HANSA_CO_CHECK(co_await receive(*held, {.range = call.range, .expected = digest}, body));
   }
-  co_return co_await complete(*held, std::move(repository), digest);
+  co_return co_await complete(*held, std::move(call.repository), digest);
+}
+
+io::Task<bool> Service::is_done(const oci::RepositoryName& repository, std::optional<oci::Digest> digest) {
+  if (!digest) co_return false;
+  catalog::Planner plan = [repository, of = *std::move(digest)](const catalog::Planning& planning) {
+    return plan_renew_blob(planning, repository, of);
+  };
+  co_return (co_await catalog_.submit(std::move(plan))).has_value();
 }
 
 // Verified and synced here, and there at the same time.
@@ -184,6 +270,7 @@ io::Task<Result<void>> Service::complete(UploadSessions::Session& session, oci::
     auto stored = co_await store(session, digest);
     if (!stored.own) {
       const Error error = std::move(stored.own).error();
+      if (error.code == ErrorCode::invalid && session.unsure) co_return not_whole(*session.staged);
       // Bytes that are not the digest's are of no use; a full disk leaves them for another try.
       const bool useless = error.code == ErrorCode::invalid || error.code == ErrorCode::io;
       if (useless) {
@@ -204,18 +291,9 @@ io::Task<Result<void>> Service::complete(UploadSessions::Session& session, oci::
   co_return Result<void>{};
 }
 
-io::Task<Result<void>> Service::cancel_upload(auth::Access who, oci::RepositoryName repository, std::string session) {
-  HANSA_CO_CHECK(require(who, auth::Action::create, repository));
-  if (auto owner = sessions_.owner_elsewhere(repository, who.identity().user, session)) {
-    UploadCall call{.verb = "upload.cancel", .repository = std::move(repository), .session = std::move(session)};
-    HANSA_CO_CHECK(co_await forward(io::NodeId(*std::move(owner)), who.identity(), std::move(call), nullptr));
-    co_return Result<void>{};
-  }
-  co_return co_await local_cancel(who.identity().user, std::move(repository), std::move(session));
-}
-
-io::Task<Result<void>> Service::local_cancel(std::string user, oci::RepositoryName repository, std::string session) {
-  HANSA_CO_TRY(const auto held, co_await sessions_.acquire(std::move(repository), std::move(user), std::move(session)));
+io::Task<Result<void>> Service::local_cancel(UploadCall call) {
+  HANSA_CO_TRY(const auto held,
+               co_await sessions_.acquire(std::move(call.repository), std::move(call.user), std::move(call.session)));
   if (held->finished) {
     co_return make_error(ErrorCode::not_found, Subject::upload, "this upload is finished");
   }
@@ -226,7 +304,7 @@ io::Task<Result<void>> Service::push_blob(auth::Access who, oci::RepositoryName 
                                           io::ByteSource& body) {
   HANSA_CO_CHECK(require(who, auth::Action::create, repository));
   HANSA_CO_TRY(const auto held, co_await sessions_.begin(repository, who.identity().user, digest.algorithm()));
-  auto received = co_await receive(*held, std::nullopt, body, digest);
+  auto received = co_await receive(*held, {.range = {}, .expected = digest, .known_to_client = false}, body);
   Result<void> outcome = received;
   if (received) outcome = co_await complete(*held, std::move(repository), digest);
   if (!outcome && !held->finished) {

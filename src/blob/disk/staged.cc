@@ -17,6 +17,11 @@ io::Task<Result<std::size_t>> DiskStagedReader::read(std::uint64_t offset, Bytes
   co_return co_await io::blocking(io::Pool::disk, std::move(work));
 }
 
+io::Task<Result<std::uint64_t>> DiskStagedReader::size() {
+  auto work = [this] { return file_->size(); };
+  co_return co_await io::blocking(io::Pool::disk, std::move(work));
+}
+
 Result<void> DiskStaged::settle() {
   if (!usable()) {
     return make_error(ErrorCode::conflict, Subject::upload,

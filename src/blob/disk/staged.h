@@ -55,6 +55,7 @@ class DiskStagedReader final : public StagedReader {
   explicit DiskStagedReader(std::unique_ptr<io::File> file) : file_(std::move(file)) {}
   io::Task<Result<std::size_t>> read(std::uint64_t offset, Bytes out) override;
   int descriptor() const override { return file_->descriptor(); }
+  io::Task<Result<std::uint64_t>> size() override;
 
  private:
   const std::unique_ptr<io::File> file_;

@@ -100,11 +100,12 @@ class Member {
                                                                       .random = random,
                                                                       .log = log});
     sources = std::make_unique<cluster::Sources>(*members, *pulses, clock, cluster::Route::redirect);
-    registry = make_registry(*catalog, *blobs, random, log, {.secret = "the cluster's"},
+    registry = make_registry(*catalog, *blobs, random, log, {.secret = "the cluster's", .max_uploads = max_uploads},
                              ClusterParts{.copies = *copies,
                                           .relays = *relays,
                                           .peers = *peer,
                                           .members = *members,
+                                          .pulses = *pulses,
                                           .sources = *sources,
                                           .node = id_});
     cluster::PeerDispatch dispatch;
@@ -190,6 +191,7 @@ class Member {
   io::Duration verify_every = std::chrono::hours(24);  // of the next start
   std::vector<oci::Digest> damaged;                    // as found and told
   std::map<std::string, int> asked;                    // by the others, by verb
+  std::size_t max_uploads = 1000;                      // from the next start on
   std::unique_ptr<meta::Lease> alive;
   std::unique_ptr<catalog::Catalog> catalog;
   std::unique_ptr<blob::disk::DiskBlobStore> blobs;
