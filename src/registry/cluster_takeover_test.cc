@@ -32,6 +32,10 @@ class ClusterTakeover : public ::testing::Test {
     return bed[at].run(
         bed[at].registry->finish_upload(bed[at].alice(), repository, session, std::nullopt, source, digest(whole)));
   }
+  static std::uint64_t received(const Result<UploadStatus>& answer) {
+    EXPECT_TRUE(answer) << describe(answer.error());
+    return answer ? answer->received : 0;
+  }
   // The process ends without a word; the others have noticed.
   void lose(const std::string& id, bool lease_ended = true) {
     bed.stop(id, lease_ended);
@@ -62,16 +66,16 @@ TEST(ChooseOwner, TheGreatestTermIsBelievedThenWhoHasItOpenThenTheMostBytesThenT
 
 TEST_F(ClusterTakeover, AnUploadWhoseMemberIsLostGoesOnThroughAnyOtherAfterWhatWasAcknowledged) {
   const auto session = begin("n1");
-  ASSERT_EQ(append("n2", session, "a short chunk, ")->received, 15U);
-  ASSERT_EQ(append("n3", session, large, 15)->received, 15 + large.size());
-  ASSERT_EQ(append("n1", session, "short again", 15 + large.size())->received, 26 + large.size());
+  ASSERT_EQ(received(append("n2", session, "a short chunk, ")), 15U);
+  ASSERT_EQ(received(append("n3", session, large, 15)), 15 + large.size());
+  ASSERT_EQ(received(append("n1", session, "short again", 15 + large.size())), 26 + large.size());
   lose("n1");
   const std::uint64_t acknowledged = 26 + large.size();
-  EXPECT_EQ(status("n2", session)->received, acknowledged);
-  EXPECT_EQ(status("n3", session)->received, acknowledged);
-  EXPECT_EQ(status("n3", session)->session, session);
-  ASSERT_EQ(append("n3", session, "more", acknowledged)->received, acknowledged + 4);
-  ASSERT_EQ(append("n2", session, large)->received, acknowledged + 4 + large.size());
+  EXPECT_EQ(received(status("n2", session)), acknowledged);
+  EXPECT_EQ(received(status("n3", session)), acknowledged);
+  EXPECT_EQ(status("n3", session).value().session, session);
+  ASSERT_EQ(received(append("n3", session, "more", acknowledged)), acknowledged + 4);
+  ASSERT_EQ(received(append("n2", session, large)), acknowledged + 4 + large.size());
   const std::string whole = "a short chunk, " + large + "short again" + "more" + large + "end";
   ASSERT_TRUE(finish("n2", session, whole, "end"));
   EXPECT_TRUE(finish("n3", session, whole));  // repeated
@@ -86,7 +90,7 @@ TEST_F(ClusterTakeover, ALeaseThatStillStandsDoesNotHoldUpWhoHasTheBytes) {
   const auto session = begin("n1");
   ASSERT_TRUE(append("n1", session, "abc"));
   lose("n1", false);
-  EXPECT_EQ(status("n2", session)->received, 3U);
+  EXPECT_EQ(received(status("n2", session)), 3U);
 }
 
 TEST_F(ClusterTakeover, AMomentsSilenceIsUnavailable) {
@@ -98,7 +102,7 @@ TEST_F(ClusterTakeover, AMomentsSilenceIsUnavailable) {
   EXPECT_TRUE(fails_with(status("n3", session), ErrorCode::unavailable, Subject::upload));
   EXPECT_EQ(bed["n2"].registry->open_uploads() + bed["n3"].registry->open_uploads(), 0U);
   bed.network.heal();
-  EXPECT_EQ(append("n2", session, "def")->received, 6U);
+  EXPECT_EQ(received(append("n2", session, "def")), 6U);
 }
 
 TEST_F(ClusterTakeover, NobodyElseCanTakeIt) {
@@ -112,7 +116,7 @@ TEST_F(ClusterTakeover, NobodyElseCanTakeIt) {
     EXPECT_TRUE(fails_with(elsewhere, ErrorCode::not_found, Subject::upload));
   }
   EXPECT_EQ(bed["n2"].registry->open_uploads() + bed["n3"].registry->open_uploads(), 0U);
-  EXPECT_EQ(status("n2", session)->received, 3U);
+  EXPECT_EQ(received(status("n2", session)), 3U);
 }
 
 // A member's word for another user does not help either: the keeper checks the id itself.
@@ -155,10 +159,10 @@ TEST_F(ClusterTakeover, TheNewMemberRelaysOnSoThatItMayBeLostToo) {
   const std::string second = keeper();
   const std::string third = other(second);
   lose("n1");
-  ASSERT_EQ(status(third, session)->received, large.size());
+  ASSERT_EQ(received(status(third, session)), large.size());
   ASSERT_TRUE(append(third, session, "more", large.size()));
   lose(second);
-  EXPECT_EQ(status(third, session)->received, large.size() + 4);
+  EXPECT_EQ(received(status(third, session)), large.size() + 4);
   bed["n1"].start();
   bed.settle();
   ASSERT_TRUE(finish(third, session, large + "more"));
@@ -171,9 +175,9 @@ TEST_F(ClusterTakeover, ALostPeerIsReplacedByOneThatIsSentEverything) {
   ASSERT_TRUE(append("n1", session, large));
   const std::string lost = keeper();
   bed.stop(lost);  // not noticed yet
-  ASSERT_EQ(append("n1", session, "more")->received, large.size() + 4);
+  ASSERT_EQ(received(append("n1", session, "more")), large.size() + 4);
   lose("n1");
-  EXPECT_EQ(status(other(lost), session)->received, large.size() + 4);
+  EXPECT_EQ(received(status(other(lost), session)), large.size() + 4);
 }
 
 TEST_F(ClusterTakeover, ABodyWithoutARangeIsRefusedUntilTheClientHasAsked) {
@@ -182,8 +186,8 @@ TEST_F(ClusterTakeover, ABodyWithoutARangeIsRefusedUntilTheClientHasAsked) {
   lose("n1");
   EXPECT_TRUE(fails_with(append("n2", session, "def"), ErrorCode::range, Subject::upload));
   EXPECT_TRUE(fails_with(append("n2", session, "def", 2), ErrorCode::range, Subject::upload));
-  EXPECT_EQ(status("n3", session)->received, 3U);
-  EXPECT_EQ(append("n2", session, "def")->received, 6U);
+  EXPECT_EQ(received(status("n3", session)), 3U);
+  EXPECT_EQ(received(append("n2", session, "def")), 6U);
   EXPECT_TRUE(finish("n3", session, "abcdef"));
 }
 
@@ -222,9 +226,9 @@ TEST_F(ClusterTakeover, AChunkWhoseMemberHangsInTheMiddleGoesOnWhereThePeerStand
   ASSERT_TRUE(stands) << describe(stands.error());
   EXPECT_GE(stands->received, 1'000'000U);
   EXPECT_LE(stands->received, 1'500'003U);
-  EXPECT_EQ(status("n3", session)->received, stands->received);
+  EXPECT_EQ(received(status("n3", session)), stands->received);
   const std::string rest = large.substr(stands->received - 3);
-  ASSERT_EQ(append("n3", session, rest, stands->received)->received, large.size() + 3);
+  ASSERT_EQ(received(append("n3", session, rest, stands->received)), large.size() + 3);
   ASSERT_TRUE(finish("n2", session, "abc" + large));
   EXPECT_EQ(bed["n3"].pull_blob("team/app", digest("abc" + large)), "abc" + large);
   bed.shared.world.run_for(1h);
@@ -294,13 +298,13 @@ TEST_F(ClusterTakeover, ASlowOwnerIsNotTakenOverTwiceAndGivesWayWhenItWakesUp) {
   sim::run(bed.shared.world, bed["n2"].executor, two.join());
   sim::run(bed.shared.world, bed["n3"].executor, three.join());
   EXPECT_EQ(bed["n2"].registry->open_uploads() + bed["n3"].registry->open_uploads(), 1U);
-  ASSERT_EQ(append("n3", session, "more", large.size())->received, large.size() + 4);
+  ASSERT_EQ(received(append("n3", session, "more", large.size())), large.size() + 4);
   bed.shared.world.run_for(30s);
   // The old owner still has its part in memory, and learns from its peer that the upload goes on elsewhere.
   EXPECT_EQ(bed["n1"].registry->open_uploads(), 1U);
   EXPECT_TRUE(fails_with(append("n1", session, "other", large.size()), ErrorCode::unavailable, Subject::upload));
   EXPECT_EQ(bed["n1"].registry->open_uploads(), 0U);
-  EXPECT_EQ(status("n1", session)->received, large.size() + 4);
+  EXPECT_EQ(received(status("n1", session)), large.size() + 4);
   EXPECT_TRUE(finish("n1", session, large + "more"));
 }
 
@@ -309,12 +313,12 @@ TEST_F(ClusterTakeover, AnOwnerThatWasCutOffSaysNothingOld) {
   ASSERT_TRUE(append("n1", session, "abc"));
   bed.network.isolate(io::NodeId("n1"));
   bed.shared.world.run_for(2s);
-  ASSERT_EQ(status("n2", session)->received, 3U);
-  ASSERT_EQ(append("n2", session, "def", 3)->received, 6U);
+  ASSERT_EQ(received(status("n2", session)), 3U);
+  ASSERT_EQ(received(append("n2", session, "def", 3)), 6U);
   bed.network.readmit(io::NodeId("n1"));
   bed.settle();
   EXPECT_TRUE(fails_with(status("n1", session), ErrorCode::unavailable, Subject::upload));
-  EXPECT_EQ(status("n1", session)->received, 6U);
+  EXPECT_EQ(received(status("n1", session)), 6U);
   EXPECT_TRUE(finish("n1", session, "abcdef"));
 }
 
@@ -327,20 +331,20 @@ TEST_F(ClusterTakeover, AnOwnerThatItsPeerReachesIsNotTakenOver) {
   bed.shared.world.run_for(2s);
   EXPECT_TRUE(fails_with(status(cut_off, session), ErrorCode::unavailable, Subject::upload));
   EXPECT_EQ(bed[keeper()].registry->open_uploads(), 0U);
-  EXPECT_EQ(status(keeper(), session)->received, 3U);
+  EXPECT_EQ(received(status(keeper(), session)), 3U);
 }
 
 TEST_F(ClusterTakeover, AnOwnerThatComesBackWithAnOlderPartPassesItsRequestsOn) {
   const auto session = begin("n1");
   ASSERT_TRUE(append("n1", session, "abc"));
   lose("n1");
-  ASSERT_EQ(append("n2", session, "def", 3)->received, 6U);
+  ASSERT_EQ(received(append("n2", session, "def", 3)), 6U);
   bed["n1"].start();
   bed.settle();
   EXPECT_EQ(bed["n1"].staged_files(), 1U);
-  EXPECT_EQ(status("n1", session)->received, 6U);
-  EXPECT_EQ(append("n1", session, "ghi", 6)->received, 9U);
-  EXPECT_EQ(status("n3", session)->received, 9U);
+  EXPECT_EQ(received(status("n1", session)), 6U);
+  EXPECT_EQ(received(append("n1", session, "ghi", 6)), 9U);
+  EXPECT_EQ(received(status("n3", session)), 9U);
   ASSERT_TRUE(finish("n1", session, "abcdefghi"));
   EXPECT_EQ(bed.copies_of(digest("abcdefghi")), 2U);
 }
@@ -353,8 +357,8 @@ TEST_F(ClusterTakeover, AnOwnerThatLostItsBytesGoesOnWithThePeers) {
   ASSERT_TRUE(bed["n1"].disk.remove("/data/staging/" + session));
   bed["n1"].start();
   bed.settle();
-  EXPECT_EQ(status("n1", session)->received, 3U);
-  EXPECT_EQ(append("n1", session, "def")->received, 6U);
+  EXPECT_EQ(received(status("n1", session)), 3U);
+  EXPECT_EQ(received(append("n1", session, "def")), 6U);
   EXPECT_TRUE(finish("n2", session, "abcdef"));
 }
 
@@ -367,10 +371,57 @@ TEST_F(ClusterTakeover, ARestartOfAllMembersLeavesTheUploadWhereItWas) {
     bed[id].start();
     bed.settle();
   }
-  EXPECT_EQ(append("n3", session, "def")->received, 6U);
+  EXPECT_EQ(received(append("n3", session, "def")), 6U);
   lose("n1");
-  EXPECT_EQ(status("n3", session)->received, 6U);
+  EXPECT_EQ(received(status("n3", session)), 6U);
   EXPECT_TRUE(finish("n2", session, "abcdef"));
+}
+
+// A 202 with nobody else in reach: the peer has less, and the client is told instead of being refused for good.
+TEST_F(ClusterTakeover, APutOfAnUploadThatLacksBytesIsToldWhereItStands) {
+  const auto session = begin("n1");
+  ASSERT_EQ(received(append("n1", session, "abc")), 3U);
+  bed.network.isolate(io::NodeId("n1"));
+  ASSERT_EQ(received(append("n1", session, "def")), 6U);
+  lose("n1");
+  EXPECT_TRUE(fails_with(finish("n2", session, "abcdef"), ErrorCode::range, Subject::upload));
+  EXPECT_EQ(received(append("n3", session, "def", 3)), 6U);
+  EXPECT_TRUE(finish("n2", session, "abcdef"));
+}
+
+// Two parts of one upload: while the member with more of it may answer, the one with less waits.
+TEST_F(ClusterTakeover, AnOlderPartIsNotTakenUpWhileAMemberThatMayHaveMoreIsSilentForAMoment) {
+  const auto session = begin("n1");
+  ASSERT_EQ(received(append("n1", session, "abc")), 3U);
+  const std::string older = keeper();
+  const std::string newer = other(older);
+  bed.network.cut(io::NodeId("n1"), io::NodeId(older));
+  ASSERT_EQ(received(append("n1", session, "def")), 6U);
+  bed.network.heal();
+  lose("n1");
+  bed.network.cut(io::NodeId(older), io::NodeId(newer));
+  EXPECT_TRUE(fails_with(status(older, session), ErrorCode::unavailable, Subject::upload));
+  bed.network.heal();
+  EXPECT_EQ(received(status(older, session)), 6U);
+  EXPECT_TRUE(finish(older, session, "abcdef"));
+}
+
+TEST_F(ClusterTakeover, APeerThatStartedAnewTakesTheUploadFromItsStart) {
+  ClusterBed two(2);
+  two.settle();
+  Member& n1 = two["n1"];
+  Member& n2 = two["n2"];
+  const auto session = n1.run(n1.registry->begin_upload(n1.alice(), repository, oci::Algorithm::sha256))->session;
+  for (const std::string part : {"abc", "def"}) {
+    io::MemorySource body(as_bytes(part));
+    ASSERT_TRUE(n1.run(n1.registry->append_upload(n1.alice(), repository, session, std::nullopt, body)));
+    n2.stop();
+    n2.start();
+    two.settle();
+  }
+  two.stop("n1");
+  two.shared.world.run_for(2s);
+  EXPECT_EQ(received(n2.run(n2.registry->upload_status(n2.alice(), repository, session))), 6U);
 }
 
 TEST_F(ClusterTakeover, ATakenUploadExpiresAsAnyOther) {
@@ -401,7 +452,7 @@ TEST_F(ClusterTakeover, AMemberTakesNoMoreUploadsThanItMayHaveOpen) {
   lose("n1");
   EXPECT_TRUE(fails_with(status(second, session), ErrorCode::too_many, Subject::upload));
   ASSERT_TRUE(bed[second].run(bed[second].registry->cancel_upload(bed[second].alice(), repository, own)));
-  EXPECT_EQ(status(second, session)->received, 3U);
+  EXPECT_EQ(received(status(second, session)), 3U);
 }
 
 TEST_F(ClusterTakeover, ACancelEndsATakenUpload) {
