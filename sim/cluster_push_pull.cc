@@ -116,11 +116,22 @@ io::Task<bool> ClusterPushPull::upload(Client& client, oci::RepositoryName repos
     return registry.append_upload(who, repository, session, std::nullopt, *first);
   };
   const auto appended = co_await cluster_.ask<Result<registry::UploadStatus>>(draw_member(client), std::move(append));
-  if (!happened(appended)) co_return false;
-  const auto rest = std::make_shared<io::MemorySource>(as_bytes(content).subspan(cut));
+  std::size_t sent = cut;
+  std::optional<registry::ChunkRange> range;
+  if (!happened(appended)) {
+    // The client asks another member where the upload stands, and goes on from there.
+    Use<registry::UploadStatus> ask = [who, repository, session](registry::Registry& registry) {
+      return registry.upload_status(who, repository, session);
+    };
+    const auto stands = co_await cluster_.ask<Result<registry::UploadStatus>>(draw_member(client), std::move(ask));
+    if (!happened(stands)) co_return false;
+    sent = (*stands)->received;
+    if (sent < content.size()) range = {.first = sent, .last = content.size() - 1};
+  }
+  const auto rest = std::make_shared<io::MemorySource>(as_bytes(content).subspan(sent));
   const auto digest = sha256(content);
-  Use<void> finish = [who, repository, session, rest, digest](registry::Registry& registry) {
-    return registry.finish_upload(who, repository, session, std::nullopt, *rest, digest);
+  Use<void> finish = [who, repository, session, range, rest, digest](registry::Registry& registry) {
+    return registry.finish_upload(who, repository, session, range, *rest, digest);
   };
   const std::size_t last = draw_member(client);
   const auto finished = co_await cluster_.ask<Result<void>>(last, std::move(finish));

@@ -138,6 +138,7 @@ class Service final : public RegistryService {
   void begin_relay(UploadSessions::Session& session, bool keep, const io::NodeId& except = {});
   io::Task<void> copy_now(UploadSessions::Session& session);
   io::Task<Result<void>> check_not_superseded(UploadSessions::Session& session);
+  io::Task<Result<void>> give_up(UploadSessions::Session& session);
   struct Stored {
     Result<blob::Receipt> own;
     std::optional<catalog::Receipt> relayed;
@@ -161,6 +162,7 @@ class Service final : public RegistryService {
   io::Task<Result<UploadStatus>> serve_elsewhere(UploadCall call, io::ByteSource* body, io::NodeId opened_by);
   // Sessions that this node has.
   io::Task<Result<UploadStatus>> serve_here(UploadCall call, io::ByteSource& body);
+  io::Task<Result<void>> check_still_owner(UploadSessions::Session& session, UploadCall call);
   io::Task<Result<UploadStatus>> local_status(UploadCall call);
   io::Task<Result<UploadStatus>> local_append(UploadCall call, io::ByteSource& body);
   io::Task<Result<void>> local_finish(UploadCall call, io::ByteSource& body);

@@ -105,18 +105,29 @@ io::Task<Result<io::PeerResponse>> SessionSearch::on_find(io::PeerRequest reques
   co_return io::PeerResponse{.result = answer.dump(), .body = nullptr};
 }
 
-io::Task<Result<io::NodeId>> SessionSearch::find(Wanted wanted) {
+io::Task<SessionSearch::Heard> SessionSearch::hear(Wanted wanted, bool only_living) {
   const std::string arguments =
       nlohmann::json{{"repository", wanted.repository.text()}, {"user", wanted.user}, {"session", wanted.id}}.dump();
   Heard heard;
-  {
-    io::TaskContext& context = co_await io::current_context();
-    io::TaskScope scope(context.executor());
-    for (auto& member : p_.members.members()) {
-      if (member.id != p_.members.self()) scope.spawn("ask for an upload", ask(std::move(member), arguments, &heard));
-    }
-    co_await scope.join();
+  io::TaskContext& context = co_await io::current_context();
+  io::TaskScope scope(context.executor());
+  for (auto& member : p_.members.members()) {
+    if (member.id == p_.members.self() || (only_living && !member.alive)) continue;
+    scope.spawn("ask for an upload", ask(std::move(member), arguments, &heard));
   }
+  co_await scope.join();
+  co_return heard;
+}
+
+io::Task<std::uint64_t> SessionSearch::highest_term(Wanted wanted) {
+  const auto heard = co_await hear(std::move(wanted), true);
+  std::uint64_t highest = 0;
+  for (const auto& claim : heard.claims) highest = std::max(highest, claim.term);
+  co_return highest;
+}
+
+io::Task<Result<io::NodeId>> SessionSearch::find(Wanted wanted) {
+  auto heard = co_await hear(wanted, false);
   // Last: what the others were asked about may have come here meanwhile.
   if (auto own = co_await own_claim(wanted.id)) heard.claims.push_back(*std::move(own));
   if (!heard.silent_now.empty()) co_return not_asked(heard.silent_now);
@@ -150,7 +161,12 @@ io::Task<Result<void>> SessionSearch::take_up_alone(Wanted wanted, SessionChoice
   if (p_.sessions.full()) {
     co_return make_error(ErrorCode::too_many, Subject::upload, "too many uploads are open; try again later");
   }
-  HANSA_CO_TRY(auto relayed, co_await p_.relays.take_over(wanted.id));
+  auto kept = co_await p_.relays.take_over(wanted.id);
+  if (!kept && kept.error().code == ErrorCode::timeout) {
+    co_return make_error(ErrorCode::unavailable, Subject::upload,
+                         "bytes of this upload are still being written; try again later");
+  }
+  HANSA_CO_TRY(auto relayed, std::move(kept));
   if (relayed) {
     const std::uint64_t received = relayed->size();
     HANSA_CO_CHECK(p_.sessions.adopt(wanted.id, std::move(relayed), choice.next_term, choice.unsure));

@@ -11,6 +11,7 @@
 //   3. the most bytes; then the member that opened it.
 // The one that is believed takes up what it has, with the next term. An old owner that comes back with an older part is
 // not believed any more; if it never noticed, its relay is refused and it drops its part (UploadSessions::make_way).
+// One whose relay broke asks the others before it goes on: it may have been cut off.
 //
 // What this leaves open: the bytes of several copies may end at different places. A digest is checked at the end, so no
 // wrong blob can come of it; but a client that sends on without saying where its bytes belong could spoil its upload.
@@ -78,6 +79,8 @@ class SessionSearch {
   };
   // The member to go on with. This one: it has the session open now.
   io::Task<Result<io::NodeId>> find(Wanted wanted);
+  // The greatest term that another member has heard of; 0: none. Of those that answer.
+  io::Task<std::uint64_t> highest_term(Wanted wanted);
   // Answers the verb upload.find.
   io::Task<Result<io::PeerResponse>> on_find(io::PeerRequest request);
 
@@ -88,6 +91,7 @@ class SessionSearch {
 
  private:
   struct Heard;
+  io::Task<Heard> hear(Wanted wanted, bool only_living);
   io::Task<std::optional<SessionClaim>> own_claim(std::string id);
   io::Task<void> ask(cluster::MemberState member, std::string arguments, Heard* heard);
   io::Task<Result<void>> take_up(Wanted wanted, SessionChoice choice);

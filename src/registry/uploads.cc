@@ -88,11 +88,11 @@ io::Task<Result<UploadStatus>> Service::serve_here(UploadCall call, io::ByteSour
 }
 
 io::Task<Result<UploadStatus>> Service::local_status(UploadCall call) {
-  HANSA_CO_TRY(const auto held,
-               co_await sessions_.acquire(std::move(call.repository), std::move(call.user), std::move(call.session)));
+  HANSA_CO_TRY(const auto held, co_await sessions_.acquire(call.repository, call.user, call.session));
   if (held->finished) {
     co_return make_error(ErrorCode::not_found, Subject::upload, "this upload is finished");
   }
+  HANSA_CO_CHECK(co_await check_still_owner(*held, call));
   if (const auto relay = held->relay) {
     co_await relay->check();
     HANSA_CO_CHECK(co_await check_not_superseded(*held));
@@ -188,6 +188,10 @@ io::Task<void> Service::copy_now(UploadSessions::Session& session) {
 // What another member has taken up is over here.
 io::Task<Result<void>> Service::check_not_superseded(UploadSessions::Session& session) {
   if (!session.relay || !session.relay->superseded()) co_return Result<void>{};
+  co_return co_await give_up(session);
+}
+
+io::Task<Result<void>> Service::give_up(UploadSessions::Session& session) {
   session.relay.reset();
   auto gone = co_await sessions_.discard(session);
   if (!gone) log_.warn("cannot remove an upload that goes on elsewhere", {{"error", gone.error().message}});
@@ -195,12 +199,26 @@ io::Task<Result<void>> Service::check_not_superseded(UploadSessions::Session& se
                        "another member has gone on with this upload; ask where it stands and go on from there");
 }
 
+// Without a peer that follows, this node may have been cut off, and another one gone on.
+io::Task<Result<void>> Service::check_still_owner(UploadSessions::Session& session, UploadCall call) {
+  if (!cluster_ || !session.staged || session.staged->size() == 0) co_return Result<void>{};
+  if (session.relay && session.relay->good()) co_return Result<void>{};
+  auto opened_by = sessions_.opened_by(call.repository, call.user, call.session);
+  if (!opened_by || cluster_->copies.second_copies().empty()) co_return Result<void>{};
+  const auto highest = co_await search_->highest_term({.repository = std::move(call.repository),
+                                                       .user = std::move(call.user),
+                                                       .id = std::move(call.session),
+                                                       .opened_by = io::NodeId(*std::move(opened_by))});
+  if (highest <= session.term) co_return Result<void>{};
+  co_return co_await give_up(session);
+}
+
 io::Task<Result<UploadStatus>> Service::local_append(UploadCall call, io::ByteSource& body) {
-  HANSA_CO_TRY(const auto held,
-               co_await sessions_.acquire(std::move(call.repository), std::move(call.user), std::move(call.session)));
+  HANSA_CO_TRY(const auto held, co_await sessions_.acquire(call.repository, call.user, call.session));
   if (!held->staged) {
     co_return make_error(ErrorCode::not_found, Subject::upload, "this upload is finished");
   }
+  HANSA_CO_CHECK(co_await check_still_owner(*held, call));
   HANSA_CO_CHECK(co_await receive(*held, {.range = call.range, .expected = {}, .more_follows = true}, body));
   co_return status_of(*held);
 }
@@ -209,8 +227,7 @@ io::Task<Result<UploadStatus>> Service::local_append(UploadCall call, io::ByteSo
 
 io::Task<Result<void>> Service::local_finish(UploadCall call, io::ByteSource& body) {
   const oci::Digest digest = *call.digest;
-  HANSA_CO_TRY(const auto held,
-               co_await sessions_.acquire(call.repository, std::move(call.user), std::move(call.session)));
+  HANSA_CO_TRY(const auto held, co_await sessions_.acquire(call.repository, call.user, call.session));
   if (held->stored) {
     // Its bytes are stored already: a repeated PUT after a cut answer (H12).
     if (*held->stored != digest) {
@@ -218,6 +235,7 @@ io::Task<Result<void>> Service::local_finish(UploadCall call, io::ByteSource& bo
     }
     if (held->finished) co_return Result<void>{};
   } else {
+    HANSA_CO_CHECK(co_await check_still_owner(*held, call));
     HANSA_CO_CHECK(co_await receive(*held, {.range = call.range, .expected = digest}, body));
   }
   co_return co_await complete(*held, std::move(call.repository), digest);
