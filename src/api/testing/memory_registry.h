@@ -13,9 +13,7 @@ class MemoryReader final : public blob::BlobReader {
  public:
   explicit MemoryReader(std::string content) : content_(std::move(content)) {}
   std::uint64_t size() const override { return content_.size(); }
-  io::Task<Result<void>> verify(std::uint64_t, std::uint64_t) override {
-    co_return Result<void>();
-  }
+  io::Task<Result<void>> verify(std::uint64_t, std::uint64_t) override { co_return Result<void>(); }
   bool is_verified(std::uint64_t, std::uint64_t) const override { return false; }
   io::Task<Result<std::size_t>> read(std::uint64_t offset, Bytes out) override {
     const std::size_t count = std::min(out.size(), content_.size() - static_cast<std::size_t>(offset));
