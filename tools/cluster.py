@@ -126,7 +126,7 @@ class Node:
             'distSpecVersion': '1.1.1', 'storage': {'rootDirectory': str(self.data)},
             'http': {'address': '127.0.0.1', 'port': str(self.ports['http'])}, 'log': {'level': 'info'},
             'extensions': {'metrics': {'enable': True, 'prometheus': {'path': '/metrics'}}},
-            'cluster': {'node': {'url': self.url, 'peer': f'127.0.0.1:{self.ports["peer"]}'},
+            'cluster': {'node': {'url': self.url, 'peer': f'127.0.0.1:{self.ports["peer"]}'}, 'stopDelay': '0s',
                         'metadata': {'managed': {'binary': self.etcd_binary, 'clientPort': self.ports['etcd'],
                                                  'peerPort': self.ports['etcd_peer']}}}}
         merge(config, self.extra)
@@ -267,18 +267,25 @@ class Cluster:
 
     def prepare(self, count, extra=None, node_class=Node):
         """Makes the folder and the configurations; starts nothing."""
-        _, etcd = binaries()
+        binaries()
         if not 1 <= count <= 9:
             raise Problem(f'--nodes {count}: it must be from 1 to 9')
         if self.folder.exists() and any(self.folder.iterdir()):
             raise Problem(f'{self.folder} holds something that is no cluster; name another --dir, or remove it')
         self.folder.mkdir(parents=True, exist_ok=True)
-        ports = free_ports(4 * count)
-        for number in range(1, count + 1):
-            names = dict(zip(('http', 'peer', 'etcd', 'etcd_peer'), ports[4 * (number - 1):4 * number]))
-            node = node_class(self.folder, number, names, etcd, extra)
-            node.write_config()
-            self.nodes.append(node)
+        for _ in range(count):
+            self.add(node_class, extra)
+
+    def add(self, node_class=Node, extra=None):
+        """Prepares one more node; starts nothing."""
+        number = len(self.nodes) + 1
+        taken = {port for node in self.nodes for port in node.ports.values()}  # of nodes that do not run yet
+        free = [port for port in free_ports(4 + len(taken)) if port not in taken]
+        names = dict(zip(('http', 'peer', 'etcd', 'etcd_peer'), free))
+        node = node_class(self.folder, number, names, binaries()[1], extra)
+        node.write_config()
+        self.nodes.append(node)
+        return node
 
     def found(self):
         """`hansa cluster init` on the first node; keeps the join URL."""

@@ -7,12 +7,14 @@
 namespace hansa::cluster {
 
 void Pulses::serve(PeerDispatch& dispatch, std::string boot) {
-  dispatch.on(
-      "ping", [this, boot = std::move(boot)](io::NodeId, io::PeerRequest) -> io::Task<Result<io::PeerResponse>> {
-        const nlohmann::json pong = {
-            {"node", members_.self().value()}, {"boot", boot}, {"sending", sending_->load(std::memory_order_relaxed)}};
-        co_return io::PeerResponse{.result = pong.dump(), .body = nullptr};
-      });
+  dispatch.on("ping",
+              [this, boot = std::move(boot)](io::NodeId, io::PeerRequest) -> io::Task<Result<io::PeerResponse>> {
+                const nlohmann::json pong = {{"node", members_.self().value()},
+                                             {"boot", boot},
+                                             {"sending", sending_->load(std::memory_order_relaxed)},
+                                             {"leaving", leaving_.load(std::memory_order_relaxed)}};
+                co_return io::PeerResponse{.result = pong.dump(), .body = nullptr};
+              });
 }
 
 void Pulses::run(io::TaskScope& scope) {
@@ -22,7 +24,8 @@ void Pulses::run(io::TaskScope& scope) {
 // One that hangs holds nobody up: each ping is a task of its own.
 io::Task<void> Pulses::loop(io::TaskScope& scope) {
   while (true) {
-    note(members_.self(), sending_->load(std::memory_order_relaxed));
+    note(members_.self(),
+         {.at = clock_.monotonic(), .sending = sending_->load(std::memory_order_relaxed), .leaving = leaving_});
     for (const auto& member : members_.members()) {
       if (member.id == members_.self()) continue;
       {
@@ -42,10 +45,13 @@ io::Task<void> Pulses::ping(io::NodeId id) {
   if (answer) {
     const auto pong = nlohmann::json::parse(answer->result, nullptr, false);
     const bool known = pong.is_object() && pong.value("node", std::string()) == id.value();
-    // An older member says nothing of its load.
-    if (known)
-      note(id,
-           pong.contains("sending") && pong["sending"].is_number_unsigned() ? pong["sending"].get<std::uint64_t>() : 0);
+    Pulse heard{.at = clock_.monotonic()};
+    // An older member says nothing of its load, nor that it stops soon.
+    const auto sending = known ? pong.find("sending") : pong.end();
+    if (sending != pong.end() && sending->is_number_unsigned()) heard.sending = sending->get<std::uint64_t>();
+    const auto leaving = known ? pong.find("leaving") : pong.end();
+    heard.leaving = leaving != pong.end() && *leaving == true;
+    if (known) note(id, heard);
   }
   const std::lock_guard guard(mutex_);
   asked_.erase(id);
@@ -55,9 +61,15 @@ io::Task<void> Pulses::ping(io::NodeId id) {
   if (gone) pulses_.erase(id);
 }
 
-void Pulses::note(const io::NodeId& id, std::uint64_t sending) {
+void Pulses::note(const io::NodeId& id, Pulse heard) {
   const std::lock_guard guard(mutex_);
-  pulses_[id] = {.at = clock_.monotonic(), .sending = sending};
+  pulses_[id] = heard;
+}
+
+bool Pulses::leaving(const io::NodeId& id) const {
+  const std::lock_guard guard(mutex_);
+  const auto known = pulses_.find(id);
+  return known != pulses_.end() && known->second.leaving;
 }
 
 std::optional<std::uint64_t> Pulses::fresh(const io::NodeId& id) const {

@@ -29,7 +29,7 @@ Result<std::optional<std::string>> Sources::elsewhere(catalog::Snapshot& view, c
     const std::string& url = member.record.addresses.client;
     if (!self && (!member.alive || !may_redirect_to(url, wanted.secure))) continue;
     const auto sending = pulses_.fresh(member.id);
-    if (!self && !sending) continue;
+    if (!self && (!sending || pulses_.leaving(member.id))) continue;
     sources.push_back({.id = member.id, .load = sending.value_or(0)});
     urls.push_back(self ? std::string() : url);
   }

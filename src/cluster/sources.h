@@ -1,8 +1,8 @@
 // Sources: which member sends a blob's bytes to a client that asked this one.
 //
 // A member is a source if its mark says that it holds the digest (design review, section 3), its connection answered
-// within the last second (pulses.h), and its address is one that clients follow (choose.h). Its load is what it said
-// that it sends, and what this node sent clients there for lately.
+// within the last second and did not say that it stops soon (pulses.h), and its address is one that clients follow
+// (choose.h). Its load is what it said that it sends, and what this node sent clients there for lately.
 //
 // Thread-safe. What is given outlives it.
 #pragma once

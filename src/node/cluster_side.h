@@ -49,6 +49,8 @@ class ClusterSide {
   registry::ClusterParts parts_of_registry();
   void serve(registry::RegistryService& registry);
   void run(io::TaskScope& scope);
+  // See Node::stand_aside().
+  void stand_aside() { pulses_->stand_aside(); }
   // Nothing is answered to peers any more; the sign of life ends.
   void end();
 

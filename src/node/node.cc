@@ -27,6 +27,9 @@ class RealNode final : public Node {
   RealNode(Ports ports, Options options) : ports_(ports), options_(std::move(options)), scope_(ports.executor) {}
 
   io::Task<Result<void>> open();
+  void stand_aside() override {
+    if (side_) side_->stand_aside();
+  }
   io::Task<void> stop() override;
   registry::Registry& registry() override { return *registry_; }
   Status status() override;

@@ -131,6 +131,8 @@ class Node {
   // Locks the root (conflict if another process has it), opens the stores, repairs what a crash left, starts upkeep. A
   // member of a cluster waits for the metadata store as long as it takes; cancel the task to give up.
   static io::Task<Result<std::unique_ptr<Node>>> start(Ports ports, Options options);
+  // This node stops soon: the other members send nobody here any more. Everything is still answered.
+  virtual void stand_aside() = 0;
   // Ends upkeep, closes the stores. No call of the registry may be under way.
   virtual io::Task<void> stop() = 0;
 

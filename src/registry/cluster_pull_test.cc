@@ -91,6 +91,13 @@ TEST_F(ClusterPull, NobodyIsSentToAMemberThatDoesNotAnswer) {
   EXPECT_TRUE(pulls(30).contains("http://n3.example:5000"));
 }
 
+TEST_F(ClusterPull, NobodyIsSentToAMemberThatStopsSoonThoughItStillAnswers) {
+  EXPECT_TRUE(pulls(30).contains("http://n3.example:5000"));
+  bed["n3"].pulses->stand_aside();
+  see();
+  EXPECT_FALSE(pulls(30).contains("http://n3.example:5000"));
+}
+
 TEST_F(ClusterPull, AClientThatComesBackFromAMemberThatJustEndedIsSentElsewhere) {
   EXPECT_TRUE(pulls(30).contains("http://n3.example:5000"));
   bed.stop("n3", false);  // its lease stands still

@@ -15,6 +15,7 @@
 #include "api/api.h"
 #include "api/distribution/distribution.h"
 #include "io/asio/posix_disk.h"
+#include "server/config/units.h"
 #include "server/import.h"
 #include "server/version.h"
 
@@ -323,6 +324,7 @@ void Application::run() {
                                {.fd = control_->descriptor(), .events = POLLIN, .revents = 0},
                                {.fd = watch_->descriptor(), .events = POLLIN, .revents = 0}}};
   bool changed = false;
+  bool delay = false;  // told by SIGTERM; who presses Ctrl-C does not want to wait
   while (true) {
     const int ready = ::poll(waits.data(), waits.size(), changed ? settle_ms : -1);
     if (ready < 0 && errno != EINTR) break;
@@ -330,7 +332,10 @@ void Application::run() {
     if (ready <= 0) continue;
     signalfd_siginfo signal{};
     if ((waits[0].revents & POLLIN) != 0 && ::read(signals, &signal, sizeof signal) == sizeof signal) {
-      if (signal.ssi_signo != SIGHUP) break;
+      if (signal.ssi_signo != SIGHUP) {
+        delay = signal.ssi_signo == SIGTERM;
+        break;
+      }
       changed = false;
       reopen_logs();
       reload();
@@ -339,8 +344,26 @@ void Application::run() {
     if ((waits[2].revents & POLLIN) != 0) changed = watch_->take() || changed;
   }
   ::close(signals);
-  log_.info("shutting down: requests under way may finish", {});
   ::sd_notify(0, "STOPPING=1");
+  if (delay) stand_aside();
+  log_.info("shutting down: requests under way may finish", {});
+}
+
+// Everything is answered for a while, but /readyz says no: balancers find out before a connection is refused (P12).
+// Another signal ends it.
+void Application::stand_aside() {
+  const io::Duration delay = config_.cluster.stop_delay;
+  if (!cluster_ || delay == io::Duration::zero() || node_->status().members_alive < 2) return;
+  log_.info("stopping soon: /readyz says no, requests are still taken",
+            {{"cluster.stopDelay", config::format_duration(delay)}});
+  ready_ = false;
+  node_->stand_aside();
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(delay);
+  const timespec limit{.tv_sec = seconds.count(), .tv_nsec = (delay - seconds).count()};
+  sigset_t set;
+  ::sigemptyset(&set);
+  for (const int number : {SIGINT, SIGTERM}) ::sigaddset(&set, number);
+  ::sigtimedwait(&set, nullptr, &limit);
 }
 
 void Application::stop() {

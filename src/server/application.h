@@ -1,8 +1,9 @@
 // Application: one running registry: real ports, a node, its listener, and what the operator may ask of it.
 //
-// start() brings everything up in order or explains what is in the way; run() serves until SIGINT or SIGTERM; stop()
-// drains and takes everything down in the reverse order. SIGHUP, or a change of the configuration, certificate, key or
-// password file, reads them again: what is wrong is logged and the old ones stay in force.
+// start() brings everything up in order or explains what is in the way; run() serves until SIGINT or SIGTERM, and a
+// member of a cluster for cluster.stopDelay longer, while /readyz says no; stop() drains and takes everything down in
+// the reverse order. SIGHUP, or a change of the configuration, certificate, key or password file, reads them again:
+// what is wrong is logged and the old ones stay in force.
 // Lives on the main thread; signals must be blocked (block_signals) before the first thread starts.
 #pragma once
 
@@ -55,6 +56,7 @@ class Application {
   Result<void> listen();
   Result<void> open_doors();
   metrics::NodeNumbers numbers();
+  void stand_aside();
   void reload();
   void reopen_logs();
   void accept_control();

@@ -121,6 +121,16 @@ def manifest_of(config, layers, **more):
             'layers': [ht.descriptor(ht.OCI_LAYER, layer) for layer in layers], **more}
 
 
+class NamedNode(tool.Node):
+    """A node that clients know by a name: clients refuse redirects to loopback addresses written as numbers."""
+
+    def write_config(self):
+        node = {'cluster': {'node': {'url': f'http://localhost:{self.ports["http"]}'}}}
+        self.extra = json.loads(json.dumps(self.extra))
+        tool.merge(self.extra, node)
+        super().write_config()
+
+
 class TestCluster:
     """A cluster in a folder; begun and stopped by TestCase.cluster() or SharedCluster."""
     __test__ = False
@@ -153,7 +163,13 @@ class TestCluster:
         return ht.run(ht.BINARY, *words, check=check)
 
     def log(self):
-        return '\n'.join(f'--- node {node.number}\n{node.log_tail(40)}' for node in self.nodes)
+        """The ends of the nodes' logs, without the requests that went well."""
+        well = re.compile(r'"message":"HTTP API".*"statusCode":[23]')
+        texts = []
+        for node in self.nodes:
+            lines = [line for line in node.log_tail(20_000).splitlines() if not well.search(line)]
+            texts.append(f'--- node {node.number}\n' + '\n'.join(lines[-40:]))
+        return '\n'.join(texts)
 
     # --- hurting ---
 
@@ -162,6 +178,12 @@ class TestCluster:
 
     def start(self, number, wait=True):
         return self.tool.start(str(number), wait)
+
+    def join(self, node_class=tool.Node):
+        """Adds a machine to the running cluster; it is ready on return. Returns its node."""
+        node = self.tool.add(node_class)
+        self.tool.join_url = self.hansa('cluster', 'token', self.nodes[0].config).stdout.strip()
+        return self.start(node.number)
 
     def terminate(self, number):
         """A clean stop of the node, its etcd goes on."""
@@ -340,22 +362,30 @@ class TestCase(ht.TestCase):
 
 class SharedCluster(ht.TestCase):
     """Tests that share one cluster of three, since they leave it whole."""
-    options = {}
+    kind, options = TestCluster, {}
 
     @classmethod
     def setUpClass(cls):
         TestCase.setUpClass()
         cls.shared_folder = pathlib.Path(tempfile.mkdtemp(prefix='hansa-test-'))
         cls.addClassCleanup(shutil.rmtree, cls.shared_folder, ignore_errors=True)
-        cls.cluster = TestCluster(cls.shared_folder / 'cluster', **cls.options)
+        cls.cluster = cls.kind(cls.shared_folder / 'cluster', **cls.options)
         cls.addClassCleanup(cls.cluster.stop)
         cls.cluster.begin()
 
 
 class Balancer:
-    """haproxy in front of the nodes: every request goes to the next one, also on a connection that is kept."""
+    """haproxy in front of the nodes: every request goes to the next one, also on a connection that is kept. `careful`: it
+    asks each node's /readyz all the time and gives a request that a node could not take to another one, once."""
 
-    def __init__(self, folder, urls):
+    CAREFUL = '''
+  option httpchk GET /readyz
+  option redispatch
+  retries 1
+  retry-on conn-failure empty-response 503
+  default-server check inter 200ms fall 1 rise 1'''
+
+    def __init__(self, folder, urls, careful=False):
         self.port, self.file, self.process = tool.free_ports(1)[0], pathlib.Path(folder) / 'haproxy.cfg', None
         servers = '\n'.join(f'  server n{i} {urllib.parse.urlsplit(url).netloc}' for i, url in enumerate(urls))
         self.file.write_text(f'''global
@@ -370,7 +400,7 @@ frontend registry
   bind 127.0.0.1:{self.port}
   default_backend nodes
 backend nodes
-  balance roundrobin
+  balance roundrobin{self.CAREFUL if careful else ''}
 {servers}
 ''')
 

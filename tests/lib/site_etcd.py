@@ -21,7 +21,8 @@ class SiteNode(tool.Node):
     def write_config(self):
         super().write_config()
         config = json.loads(self.config.read_text())
-        config['cluster'] = {'node': config['cluster']['node'], 'hashKey': HASH_KEY, 'members': list(self.members),
+        config['cluster'] = {'node': config['cluster']['node'], 'stopDelay': config['cluster']['stopDelay'],
+                             'hashKey': HASH_KEY, 'members': list(self.members),
                              'metadata': {'etcd': {'endpoints': list(self.endpoints)}}}
         self.config.write_text(json.dumps(config, indent=1) + '\n')
 

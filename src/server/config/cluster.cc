@@ -7,6 +7,7 @@ namespace {
 
 constexpr std::size_t hash_key_bytes = 16;
 constexpr std::int64_t highest_port = 65535;
+constexpr io::Duration longest_stop_delay = std::chrono::minutes(5);
 
 bool is_any_address(const std::string& host) {
   return host.empty() || host == "0.0.0.0" || host == "::" || host == "[::]";
@@ -172,6 +173,10 @@ Cluster read_cluster(const Reader& in, const ClusterDefaults& http, Problems& pr
   read_limits(in, out, problems);
   out.max_staleness = in.duration("cluster.maxStaleness");
   if (out.max_staleness < io::Duration::zero()) problems.error("cluster.maxStaleness", "must not be negative");
+  out.stop_delay = in.duration("cluster.stopDelay");
+  if (out.stop_delay < io::Duration::zero() || out.stop_delay > longest_stop_delay) {
+    problems.error("cluster.stopDelay", "must be from 0s to 5m");
+  }
   return out;
 }
 

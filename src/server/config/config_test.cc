@@ -116,6 +116,7 @@ TEST(Config, each_kind_of_mistake_is_named_with_its_key_and_what_to_do) {
       {with(R"(,"cluster":{"limits":{"fillRate":1000}})"), {"cluster.limits.fillRate", "at least 1048576", "1000"}},
       {with(R"(,"cluster":{"limits":{"fills":0}})"), {"cluster.limits.fills", "1 to 64"}},
       {with(R"(,"cluster":{"limits":{"fillrat":1}})"), {"fillrat", "fillRate"}},
+      {with(R"(,"cluster":{"stopDelay":"6m"})"), {"cluster.stopDelay", "from 0s to 5m"}},
       {with(R"(,"cluster":{"tls":{"cert":"a"}})"), {"cluster.tls", "cert and key"}},
       {with(R"(,"http":{"accessControl":{"repositories":{"a[":{"anonymousPolicy":["read"]}}}})"), {"a[", "pattern"}},
       {with(R"(,"http":{"accessControl":{"repositories":{"**":{"anonymousPolicy":["write"]}}}})"),

@@ -8,7 +8,7 @@
 namespace hansa::server::config {
 
 extern const std::array<Key, 47> storage_rows;  // and log, scheduler
-extern const std::array<Key, 35> cluster_rows;
+extern const std::array<Key, 36> cluster_rows;
 extern const std::array<Key, 113> http_rows;
 extern const std::array<Key, 93> extension_rows;
 

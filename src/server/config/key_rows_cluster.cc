@@ -6,7 +6,7 @@ using enum Type;
 using enum State;
 
 // clang-format off: a table, one key a line
-const std::array<Key, 35> cluster_rows =
+const std::array<Key, 36> cluster_rows =
   {{
     {"cluster", object, built, "", "several nodes that are one registry"},
     {"cluster.node", object, built, "", "this member"},
@@ -37,6 +37,7 @@ const std::array<Key, 35> cluster_rows =
     {"cluster.limits.fillRate", integer, built, "0", "bytes a second for copies that nobody waits for; 0: no limit"},
     {"cluster.limits.fills", integer, built, "4", "such copies at a time, 1 to 64"},
     {"cluster.maxStaleness", duration, built, "1h", "how long reads go on while the metadata is out of reach"},
+    {"cluster.stopDelay", duration, built, "5s", "after SIGTERM: how long requests go on while /readyz says no"},
     {"cluster.members", texts, built, "", "host:port of all members, as in zot; they become equals"},
     {"cluster.hashKey", text, built, "", "16 characters, the same on all members: their shared secret"},
     {"cluster.tls", object, built, "", "TLS between members, with certificates of your own"},
