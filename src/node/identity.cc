@@ -55,16 +55,18 @@ Result<std::optional<Identity>> read_identity(io::Disk& disk, const std::string&
     if (field == json.end() || !field->is_string()) return not_understood(root, std::string("no ") + name);
     *out = field->get<std::string>();
   }
+  const auto at = json.find("at");  // older versions write none
+  if (at != json.end() && at->is_number_unsigned()) identity.at = at->get<std::uint64_t>();
   const auto measured = json.find("measured_ms");
   if (measured != json.end() && measured->is_number_integer()) identity.measured_ms = measured->get<std::int64_t>();
   return std::optional<Identity>(std::move(identity));
 }
 
 Result<void> write_identity(io::Disk& disk, const std::string& root, const Identity& identity) {
-  const nlohmann::json json = {{"format", identity_format}, {"cluster", identity.cluster},
-                               {"node", identity.node},     {"disk", identity.disk},
-                               {"boot", identity.boot},     {"next", identity.next},
-                               {"secret", identity.secret}, {"measured_ms", identity.measured_ms}};
+  const nlohmann::json json = {
+      {"format", identity_format}, {"cluster", identity.cluster}, {"node", identity.node},
+      {"disk", identity.disk},     {"boot", identity.boot},       {"next", identity.next},
+      {"at", identity.at},         {"secret", identity.secret},   {"measured_ms", identity.measured_ms}};
   const std::string text = json.dump(1) + "\n";
   const std::string fresh = path_of(root) + ".new";
   HANSA_TRY(auto file, disk.open(fresh, io::OpenMode::create));

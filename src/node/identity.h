@@ -1,6 +1,6 @@
 // The identity of a disk: <root>/disk.json, which says whose files these are (H4).
 //
-//   {"format":1,"cluster":..,"node":..,"disk":..,"boot":..,"next":..,"secret":..,"measured_ms":..}
+//   {"format":1,"cluster":..,"node":..,"disk":..,"boot":..,"next":..,"at":..,"secret":..,"measured_ms":..}
 //
 // All nonces are random hexadecimal. `secret` signs the ids of upload sessions; the file is readable by its owner's
 // group at most as the folder allows. `measured_ms` is what the slow clock had measured of its tick at a clean stop.
@@ -21,8 +21,9 @@ struct Identity {
   std::string cluster;
   std::string node;
   std::string disk;
-  std::string boot;  // nonce of the start that was committed last, as far as this file knows
-  std::string next;  // nonce of the start under way
+  std::string boot;      // nonce of the start that was committed last, as far as this file knows
+  std::string next;      // nonce of the start under way
+  std::uint64_t at = 0;  // revision of node/<id> as `boot` was committed, or an earlier one; 0: not known
   std::string secret;
   std::int64_t measured_ms = 0;
 };

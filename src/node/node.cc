@@ -206,6 +206,11 @@ io::Task<Result<void>> RealNode::take_part() {
   HANSA_CO_CHECK(co_await store_identity(0));
   HANSA_CO_CHECK(co_await submit_start());
   identity_.boot = identity_.next;
+  {
+    HANSA_CO_TRY(auto view, catalog_->snapshot());
+    HANSA_CO_TRY(const auto registered, view.node(identity_.node));
+    if (registered) identity_.at = registered->mod;
+  }
   co_return co_await store_identity(0);
 }
 

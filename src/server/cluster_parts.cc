@@ -29,6 +29,10 @@ io::Task<void> try_join(http::Client* client, pki::JoinUrl url, std::string requ
   if (!slept) *out = std::move(slept).error();
 }
 
+io::Task<void> ask_voters(voters::ManagedEtcd* keeper, voters::OwnStart own, Result<void>* out) {
+  *out = co_await keeper->fence(std::move(own), node::ClusterOptions().prefix);
+}
+
 node::VotersWord word_of(const voters::ManagedEtcd& keeper) {
   node::VotersWord word;
   const std::string json = keeper.status_json();
@@ -109,7 +113,7 @@ Result<std::unique_ptr<ClusterParts>> ClusterParts::open(ClusterEnvironment envi
         ErrorCode::invalid, Subject::config,
         "cluster.hashKey is missing; members on an etcd of your own prove to each other who they are by it");
   }
-  HANSA_CHECK(parts->open_metadata());
+  HANSA_CHECK(parts->open_metadata(stop));
   HANSA_CHECK(parts->open_peers());
   return parts;
 }
@@ -149,7 +153,7 @@ Result<void> ClusterParts::join(const std::string& url, const std::function<bool
   }
 }
 
-Result<void> ClusterParts::open_metadata() {
+Result<void> ClusterParts::open_metadata(const std::function<bool()>& stop) {
   runtime_ = std::make_unique<meta::etcd::GrpcRuntime>();
   if (config_.cluster.etcd) return {};
   voters::KeeperOptions options;
@@ -168,6 +172,17 @@ Result<void> ClusterParts::open_metadata() {
                                                                              .maintenance = runtime_->maintenance(),
                                                                              .channels = runtime_->channels()},
                                                   std::move(options));
+  HANSA_TRY(const bool ask, keeper_->must_ask());
+  if (ask) {
+    Result<void> asked = make_error(ErrorCode::internal, "nobody was asked");
+    voters::OwnStart own{.node = identity_.node,
+                         .disk = identity_.disk,
+                         .boot = identity_.boot,
+                         .next = identity_.next,
+                         .at = identity_.at};
+    io::asio::run_until_told(e_.loops.executor(0), ask_voters(keeper_.get(), std::move(own), &asked), stop);
+    HANSA_CHECK(std::move(asked));
+  }
   return keeper_->open();
 }
 
@@ -244,6 +259,11 @@ void ClusterParts::give(node::Ports& ports) {
 
 void ClusterParts::run(node::Node& node) {
   scope_ = std::make_unique<io::TaskScope>(e_.loops.executor(0));
+  if (keeper_) {
+    // The start may have found that this is another disk than its files say.
+    const auto now = node::read_identity(e_.disk, config_.storage.root);
+    if (now && *now) keeper_->set_disk((*now)->disk);
+  }
   e_.loops.executor(0).post([this, &node] {
     if (keeper_) {
       keeper_->run(*scope_, node.metadata(), node.catalogue(), [&node](std::vector<meta::etcd::ChannelSettings> now) {

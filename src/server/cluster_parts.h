@@ -66,7 +66,7 @@ class ClusterParts {
  private:
   ClusterParts(ClusterEnvironment environment, const config::Config& config) : e_(environment), config_(config) {}
   Result<void> join(const std::string& url, const std::function<bool()>& stop);
-  Result<void> open_metadata();
+  Result<void> open_metadata(const std::function<bool()>& stop);
   Result<void> open_peers();
   io::Task<Result<std::string>> answer_join(std::string request, std::string client);
   io::Task<void> care_loop();

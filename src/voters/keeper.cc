@@ -29,6 +29,29 @@ Result<bool> ManagedEtcd::owns_data() {
   return data && marker && marker->disk == options_.disk && marker->cluster == options_.cluster;
 }
 
+Result<bool> ManagedEtcd::must_ask() {
+  HANSA_TRY(const bool ours, owns_data());
+  return ours && !process_.running();
+}
+
+io::Task<Result<void>> ManagedEtcd::fence(OwnStart own, std::string prefix) {
+  std::vector<std::shared_ptr<meta::etcd::Channel>> others;
+  for (const auto& settings : endpoints()) {
+    if (settings.endpoint == client_url(options_.etcd)) continue;
+    HANSA_CO_TRY(others.emplace_back(), p_.channels(settings));
+  }
+  HANSA_CO_TRY(const Claim claim, co_await ask_others(std::move(others), std::move(prefix), std::move(own)));
+  if (claim == Claim::lives) {
+    co_return make_error(ErrorCode::conflict,
+                         "another process is alive as node " + options_.node +
+                             ": this folder is a copy of one that is in use. A new machine begins with an empty folder "
+                             "and `hansa serve --join URL`");
+  }
+  old_copy_ = claim == Claim::old_copy;
+  if (old_copy_) p_.log.warn("etcd is not started: this folder is an old copy, and etcd must not vote by it");
+  co_return Result<void>{};
+}
+
 Result<void> ManagedEtcd::open() {
   // What this machine's own voter knows is enough to begin with, whoever else is away.
   HANSA_TRY(const bool ours, owns_data());
@@ -48,7 +71,7 @@ Result<void> ManagedEtcd::open() {
     }
     HANSA_CHECK(process_.stop(std::chrono::seconds(5)));
   }
-  if (!ours) return {};
+  if (!ours || old_copy_) return {};
   HANSA_TRY(const io::Duration probe, process_.probe_disk());
   if (probe > slow_disk) {
     p_.log.warn(

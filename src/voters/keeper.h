@@ -2,7 +2,8 @@
 // asks for a seat, if it may be. On the one that leads the task "etcd": carries out the planner's next step.
 //
 // A voter whose data is missing, of another disk or of another cluster never starts etcd (H3): what is there is put
-// aside and a new seat is asked for; so does one that the others removed. etcd goes on when Hansa stops. A machine
+// aside and a new seat is asked for; so does one that the others removed, and one that an old copy of the disk brought
+// back (fence.h). etcd goes on when Hansa stops. A machine
 // whose address changed is the same voter: etcd is started anew there and the others are told.
 //
 // Thread rule: the node's executor. What is given outlives it.
@@ -23,6 +24,7 @@
 #include "io/scope.h"
 #include "meta/etcd/channel.h"
 #include "upkeep/task_leader.h"
+#include "voters/fence.h"
 #include "voters/plan.h"
 #include "voters/process.h"
 
@@ -55,8 +57,14 @@ class ManagedEtcd {
   };
   ManagedEtcd(Ports ports, KeeperOptions options);
 
+  // Whether open() would start etcd on data that is there: the others are to be asked before. Blocks.
+  Result<bool> must_ask();
+  // See fence.h. An old copy is not started by open(). conflict: another process is alive as this node.
+  io::Task<Result<void>> fence(OwnStart own, std::string prefix);
   // Adopts the etcd that runs, or starts it on the data that is its own. Blocks.
   Result<void> open();
+  // The nonce that this start gave the disk: what etcd's data an old copy brought along is nobody's. Before run().
+  void set_disk(std::string disk) { options_.disk = std::move(disk); }
   // For the metadata store: this machine's own first, then those known.
   std::vector<meta::etcd::ChannelSettings> endpoints() const;
   // Client URLs, as last learned.
@@ -108,6 +116,7 @@ class ManagedEtcd {
   std::atomic<std::uint64_t> issue_ = 0;
   std::map<std::string, io::MonotonicTime> dead_since_;
   bool address_told_ = false;
+  bool old_copy_ = false;
   std::string failed_last_;  // why the last change did not work
   mutable std::mutex mutex_;
   std::vector<std::string> known_;

@@ -74,6 +74,18 @@ std::optional<ProcessStat> stat_of(int pid) {
   return out;
 }
 
+// Of a process's command line.
+std::set<std::string> words_of(int pid) {
+  const std::string line = read_proc(pid, "cmdline");
+  std::set<std::string> words;
+  for (std::size_t from = 0; from < line.size();) {
+    const auto end = std::min(line.find('\0', from), line.size());
+    words.insert(line.substr(from, end - from));
+    from = end + 1;
+  }
+  return words;
+}
+
 void add(std::vector<std::string>& out, std::string_view name, const std::string& value) {
   out.push_back("--" + std::string(name) + "=" + value);
 }
@@ -207,19 +219,15 @@ std::optional<int> EtcdProcess::running() {
   const std::string started(end + 1, text->data() + text->size());
   const auto stat = stat_of(pid);
   if (!stat || stat->state == 'Z' || !started.starts_with(stat->started + "\n")) return std::nullopt;
+  // A copy of the folder names the etcd of the one that it was copied from.
+  if (!words_of(pid).contains("--data-dir=" + path("member"))) return std::nullopt;
   return pid;
 }
 
 bool EtcdProcess::listens_as_set() {
   const auto pid = running();
   if (!pid) return false;
-  const std::string line = read_proc(*pid, "cmdline");
-  std::set<std::string> words;
-  for (std::size_t from = 0; from < line.size();) {
-    const auto end = std::min(line.find('\0', from), line.size());
-    words.insert(line.substr(from, end - from));
-    from = end + 1;
-  }
+  const auto words = words_of(*pid);
   const auto wanted = address_arguments(settings_);
   return std::ranges::all_of(wanted, [&words](const auto& word) { return words.contains(word); });
 }
