@@ -113,8 +113,10 @@ io::Task<Result<void>> append_all(std::shared_ptr<io::ByteSource> body, std::sha
                                   std::uint64_t size, io::Duration stall,
                                   const std::function<void(std::uint64_t)>& grew) {
   std::vector<std::byte> buffer(body == nullptr ? 0 : transfer_buffer);
+  std::size_t most = std::min(first_piece, buffer.size());
   while (body != nullptr) {
-    const auto got = co_await io::with_deadline(stall, body->read(buffer));
+    const auto got = co_await io::with_deadline(stall, body->read(Bytes(buffer).first(most)));
+    most = buffer.size();
     if (!got) co_return of_peer(got.error());
     if (*got == 0) break;
     if (staged->size() + *got > size) {

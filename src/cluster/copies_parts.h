@@ -19,6 +19,7 @@
 namespace hansa::cluster {
 
 inline constexpr std::size_t transfer_buffer = 256 * 1024;  // bytes
+inline constexpr std::size_t first_piece = 16 * 1024;       // of a blob that is fetched: a client may wait for it
 inline constexpr std::size_t staging_random_bytes = 16;
 
 namespace wire {
