@@ -58,7 +58,8 @@ io::Task<void> Pulses::ping(io::NodeId id) {
   // Refused or cut off: a client that comes back from there at once is not sent there again. One answer that is only
   // late says nothing yet.
   const bool gone = !answer && answer.error().code != ErrorCode::timeout && answer.error().code != ErrorCode::cancelled;
-  if (gone) pulses_.erase(id);
+  const auto known = pulses_.find(id);
+  if (gone && known != pulses_.end()) known->second.gone = true;
 }
 
 void Pulses::note(const io::NodeId& id, Pulse heard) {
@@ -75,7 +76,8 @@ bool Pulses::leaving(const io::NodeId& id) const {
 std::optional<std::uint64_t> Pulses::fresh(const io::NodeId& id) const {
   const std::lock_guard guard(mutex_);
   const auto known = pulses_.find(id);
-  if (known == pulses_.end() || clock_.monotonic() - known->second.at > pulse_life) return std::nullopt;
+  if (known == pulses_.end() || known->second.gone) return std::nullopt;
+  if (clock_.monotonic() - known->second.at > pulse_life) return std::nullopt;
   return known->second.sending;
 }
 

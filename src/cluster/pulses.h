@@ -37,7 +37,7 @@ class Pulses {
 
   // This node stops soon: the others are told, and send nobody here any more.
   void stand_aside() { leaving_ = true; }
-  // Whether the member said that it stops soon.
+  // Whether the member said that it stops soon; also once it has stopped, until it answers anew.
   bool leaving(const io::NodeId& id) const;
 
   // Bytes of bodies that this node sends now: one more for as long as the handle lives.
@@ -48,6 +48,7 @@ class Pulses {
     io::MonotonicTime at;
     std::uint64_t sending = 0;
     bool leaving = false;
+    bool gone = false;  // the last ping was refused
   };
   io::Task<void> loop(io::TaskScope& scope);
   io::Task<void> ping(io::NodeId id);

@@ -93,6 +93,33 @@ TEST_F(ClusterTakeover, ALeaseThatStillStandsDoesNotHoldUpWhoHasTheBytes) {
   EXPECT_EQ(received(status("n2", session)), 3U);
 }
 
+TEST_F(ClusterTakeover, AMemberThatIsStartedAnewIsWaitedFor) {
+  const auto none = begin("n1");
+  const auto some = begin("n1");
+  ASSERT_TRUE(append("n1", some, "abc"));
+  bed["n1"].pulses->stand_aside();
+  bed.shared.world.run_for(cluster::pulse_interval * 2);
+  bed.stop("n1", false);
+  std::vector<Result<UploadStatus>> done;
+  const auto ask = [](Member& at, oci::RepositoryName where, std::string session, std::uint64_t first,
+                      std::vector<Result<UploadStatus>>* out) -> io::Task<void> {
+    io::MemorySource source(as_bytes(std::string_view("def")));
+    const ChunkRange range{.first = first, .last = first + 2};
+    out->push_back(
+        co_await at.registry->append_upload(at.alice(), std::move(where), std::move(session), range, source));
+  };
+  io::TaskScope two(bed["n2"].executor);
+  io::TaskScope three(bed["n3"].executor);
+  two.spawn("append", ask(bed["n2"], repository, none, 0, &done));
+  three.spawn("append", ask(bed["n3"], repository, some, 3, &done));
+  bed.shared.world.run_for(600ms);
+  bed["n1"].start();
+  EXPECT_TRUE(bed.shared.world.run_until([&] { return done.size() == 2; }, 1min));
+  for (const auto& one : done) EXPECT_TRUE(one) << describe(one.error());
+  EXPECT_EQ(status("n2", none)->received, 3U);
+  EXPECT_EQ(status("n2", some)->received, 6U);
+}
+
 TEST_F(ClusterTakeover, AMomentsSilenceIsUnavailable) {
   const auto session = begin("n1");
   ASSERT_TRUE(append("n1", session, "abc"));

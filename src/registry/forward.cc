@@ -71,12 +71,22 @@ io::Task<Result<UploadStatus>> Service::serve_elsewhere(UploadCall call, io::Byt
   const SessionSearch::Wanted wanted{
       .repository = call.repository, .user = call.user, .id = call.session, .opened_by = opened_by};
   auto at = std::optional(search_->hint(call.session).value_or(opened_by));
+  io::NodeId last = *at;
   if (!answers_pings(*at)) at.reset();
-  for (int tries = 0; tries < max_forwards; ++tries) {
+  io::Duration waited{};
+  for (int tries = 0; tries < max_forwards;) {
     if (!at || (*at == self && !sessions_.find_open(call.session))) {
       auto found = co_await search_->find(wanted);
       if (!found && found.error().code == ErrorCode::not_found && co_await is_done(call.repository, call.digest)) {
         co_return UploadStatus{.session = std::move(call.session), .received = 0};
+      }
+      // A member that is started anew is back within moments.
+      const auto& pulses = cluster_->pulses;
+      const bool comes_back = (pulses.leaving(opened_by) || pulses.leaving(last)) && waited < restart_patience;
+      if (!found && found.error().code == ErrorCode::unavailable && comes_back) {
+        HANSA_CO_CHECK(co_await io::sleep_for(cluster::pulse_interval));
+        waited += cluster::pulse_interval;
+        continue;
       }
       if (!found) co_return std::move(found).error();
       at = *std::move(found);
@@ -90,12 +100,15 @@ io::Task<Result<UploadStatus>> Service::serve_elsewhere(UploadCall call, io::Byt
     } else {
       search_->note(call.session, *at);
     }
-    auto done = co_await forward(*at, call, body);
+    ++tries;
+    last = *at;
+    auto done = co_await forward(last, call, body);
     if (done.answered && !done.elsewhere) co_return std::move(done.answer);
     search_->note(call.session, done.elsewhere.value_or(io::NodeId()));
     if (done.body_used) co_return std::move(done.answer);
-    // It answers pings: a hiccup.
-    if (!done.elsewhere && answers_pings(*at)) co_return std::move(done.answer);
+    // It answers pings: a hiccup; unless it said that it stops.
+    const bool stopped = done.refused && cluster_->pulses.leaving(*at) && tries < max_forwards;
+    if (!done.elsewhere && answers_pings(*at) && !stopped) co_return std::move(done.answer);
     at = std::move(done.elsewhere);
   }
   co_return make_error(ErrorCode::unavailable, Subject::upload,
@@ -140,6 +153,7 @@ io::Task<Service::Forwarded> Service::forward(io::NodeId to, UploadCall call, io
   if (!answer) {
     co_return Forwarded{.answer = forwarded(answer.error(), to),
                         .answered = !is_unreachable(answer.error().code),
+                        .refused = answer.error().code == ErrorCode::unavailable,
                         .body_used = sent.any};
   }
   const auto json = nlohmann::json::parse(answer->result, nullptr, false);

@@ -27,6 +27,7 @@ inline constexpr io::Duration find_pause = std::chrono::seconds(2);            /
 inline constexpr io::Duration forward_limit = std::chrono::seconds(5);         // of a forwarded call without a body
 inline constexpr io::Duration forward_stall_limit = std::chrono::seconds(10);  // the owner takes no byte for so long
 inline constexpr int max_forwards = 3;  // members that one request is passed on to, one after the other
+inline constexpr io::Duration restart_patience = std::chrono::seconds(3);  // for a member that said that it stops
 inline constexpr int max_relay_tries = 2;
 inline constexpr io::Duration forward_end_limit = std::chrono::minutes(2);  // it has all bytes: sync, copies, commit
 
@@ -172,6 +173,7 @@ class Service final : public RegistryService {
   struct Forwarded {
     Result<UploadStatus> answer;
     bool answered = true;                                // by the other member; else it cannot be reached
+    bool refused = false;                                // it got nothing, or said that it cannot now
     std::optional<io::NodeId> elsewhere = std::nullopt;  // it says who has the session
     bool body_used = false;
   };
