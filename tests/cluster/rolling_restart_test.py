@@ -92,6 +92,9 @@ class RollingRestart(ct.SharedCluster):
     def test_pushes_in_parts_and_pulls_meet_no_error(self):
         self.work(lambda number, port: Client(number, port), 3)
 
+    def test_uploads_that_last_longer_than_the_restart_of_their_node_go_on(self):
+        self.work(lambda number, port: Client(number, port, pause=0.1, part=2_000), 1)
+
     def work(self, make, images):
         with ct.Balancer(self.folder, self.cluster.urls, careful=True) as balancer, Restarts(self.cluster) as restarts:
             clients = [make(number, balancer.port) for number in range(3)]
