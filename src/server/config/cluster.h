@@ -51,8 +51,8 @@ struct Cluster {
   std::optional<ClusterTls> tls;
   io::Duration max_staleness = std::chrono::hours(1);
   cluster::Route route = cluster::Route::redirect;
-  std::uint64_t fill_rate = 0;  // bytes a second for copies that nobody waits for; 0: no limit
-  std::size_t fills = 4;        // such copies at a time
+  std::uint64_t fill_rate = 0;                        // bytes a second for copies that nobody waits for; 0: no limit
+  std::size_t fills = 4;                              // such copies at a time
   io::Duration stop_delay = std::chrono::seconds(5);  // balancers see /readyz fail before anything is refused
 };
 
