@@ -89,8 +89,9 @@ void Copies::start_fetch(oci::Digest digest, bool background) {
 
 io::Task<void> Copies::fly(oci::Digest digest, bool background) {
   Result<void> outcome;
-  // It may have come between the caller's look and this.
-  const auto here = co_await ports_.blobs.stat(digest);
+  bool here = false;
+  // It may have come between the caller's look and this. Who waits for the first byte does not wait for a second look.
+  if (background) here = (co_await ports_.blobs.stat(digest)).has_value();
   if (!here) outcome = co_await fetch(digest, background);
   end_flight(digest, outcome);
 }

@@ -103,6 +103,8 @@ Error of_peer(const Error& error) {
 
 io::Task<Result<std::size_t>> BlobSource::read(Bytes out) {
   if (ended()) co_return std::size_t{0};
+  // The first bytes leave soon: who asked may have a client that waits.
+  if (!std::exchange(begun_, true)) out = out.first(std::min(out.size(), blob::chunk_size));
   HANSA_CO_TRY(const std::size_t got, co_await reader_->read(at_, out));
   if (got == 0) co_return make_error(ErrorCode::corrupt, Subject::blob, "a stored blob ends before its size");
   at_ += got;

@@ -60,6 +60,7 @@ class BlobSource final : public io::ByteSource {
  private:
   std::shared_ptr<blob::BlobReader> reader_;
   std::uint64_t at_;
+  bool begun_ = false;
   std::optional<Slots::Held> slot_;
 };
 
