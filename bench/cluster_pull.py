@@ -134,7 +134,8 @@ def busy():
 
 def push(url, layers, size):
     client, source = ct.Node(url, 300.0), random.Random(1)
-    blobs = [source.randbytes(size) for _ in range(layers)]
+    # In pieces: Python's generator makes less than 256 MiB at once.
+    blobs = [b''.join(source.randbytes(min(PART, size - at)) for at in range(0, size, PART)) for _ in range(layers)]
     for blob in blobs:
         client.push_blob('hot/app', blob)
     client.push_blob('hot/app', b'{}')
