@@ -15,6 +15,40 @@ void ClusterPushPull::check_all() {
   check_histories();
   check_views();
   check_health();
+  check_marks();
+}
+
+// By the first view that knows all that etcd does; an older one may name what was collected since.
+void ClusterPushPull::check_marks() {
+  for (std::size_t member = 0; member < cluster_.size(); ++member) {
+    if (!cluster_.ready(member)) continue;
+    auto view = cluster_.node(member)->catalogue().snapshot();
+    if (!view || view->revision() != cluster_.etcd().state().revision) continue;
+    check_marks_by(*view);
+    return;
+  }
+}
+
+void ClusterPushPull::check_marks_by(catalog::Snapshot& view) {
+  const auto layout = view.layout();
+  const auto nodes = view.nodes();
+  if (!layout || !*layout || !nodes) return;
+  std::set<oci::Digest> pushed;
+  for (const auto& [digest, image] : images_) {
+    pushed.insert(digest);
+    for (const auto& [blob, content] : image.blobs) pushed.insert(blob);
+  }
+  for (const catalog::Member& node : *nodes) {
+    const auto place = cluster_.place_of(node.id);
+    const auto mark = view.holds(node.id);
+    if (!place || !mark || !*mark) continue;
+    for (const oci::Digest& digest : pushed) {
+      const auto since = view.since_of(digest);
+      if (!since || cluster_.has_file(*place, digest)) continue;
+      if (!holds_digest(node.id, node.record, (*mark)->record, (*layout)->record, digest, *since)) continue;
+      violation("node-" + std::to_string(*place + 1) + " is said to hold " + digest.text() + ", which it lacks");
+    }
+  }
 }
 
 // Through every member, every tag, and all that it reaches.

@@ -11,6 +11,7 @@ constexpr std::uint64_t most_drift = 200'000;     // parts in a million
 }  // namespace
 
 void ClusterPushPull::disturb() {
+  check_marks();
   if (random_.one_in(3)) cluster_.heal();
   if (options_.crashes) disturb_members();
   if (options_.cuts) disturb_wires();

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "blob/disk/layout.h"
 #include "node/identity.h"
 
 namespace hansa::sim {
@@ -129,6 +130,16 @@ node::Node* SimCluster::node(std::size_t i) const {
 std::string SimCluster::start_error(std::size_t i) const {
   const auto& life = machines_[i].life;
   return life ? life->start_error : std::string();
+}
+
+std::optional<std::size_t> SimCluster::place_of(std::string_view id) const {
+  const auto machine = std::ranges::find(machines_, id, [](const Machine& one) { return one.id.value(); });
+  if (machine == machines_.end()) return std::nullopt;
+  return static_cast<std::size_t>(machine - machines_.begin());
+}
+
+bool SimCluster::has_file(std::size_t i, const oci::Digest& digest) {
+  return disk(i).info(blob::disk::Layout(std::string(root)).file(digest)).has_value();
 }
 
 bool SimCluster::all_ready() const {

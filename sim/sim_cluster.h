@@ -21,6 +21,7 @@
 
 #include "io/wait.h"
 #include "node/node.h"
+#include "oci/digest.h"
 #include "sim/ports/clock.h"
 #include "sim/ports/disk.h"
 #include "sim/ports/etcd_model.h"
@@ -65,6 +66,10 @@ class SimCluster {
   node::Node* node(std::size_t i) const;
   // Why the last start of this life failed; empty: it did not.
   std::string start_error(std::size_t i) const;
+  // Which member has this id; empty: none.
+  std::optional<std::size_t> place_of(std::string_view id) const;
+  // Whether the blob's file is in its place on this member's disk.
+  bool has_file(std::size_t i, const oci::Digest& digest);
   bool wait_until_ready(io::Duration limit);  // all of them
   // And every view shows all of them alive and in the layout: a push has two copies whoever takes it.
   bool wait_until_joined(io::Duration limit);

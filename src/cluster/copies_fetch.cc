@@ -105,6 +105,15 @@ io::Task<Result<std::shared_ptr<Growth>>> Copies::join_fetch(oci::Digest digest,
   co_return co_await wait;
 }
 
+namespace {
+
+// Another member may have what is missing or damaged here; a disk that fails is another matter.
+bool must_fetch(ErrorCode code) {
+  return code == ErrorCode::not_found || code == ErrorCode::corrupt;
+}
+
+}  // namespace
+
 io::Task<Result<std::shared_ptr<blob::BlobReader>>> Copies::open_here(oci::Digest digest) {
   auto opened = co_await ports_.blobs.open(digest);
   if (!opened && opened.error().code == ErrorCode::not_found) {
@@ -117,8 +126,7 @@ io::Task<Result<std::shared_ptr<blob::BlobReader>>> Copies::open_here(oci::Diges
 io::Task<Result<std::shared_ptr<blob::BlobReader>>> Copies::obtain(oci::Digest digest) {
   auto local = co_await ports_.blobs.open(digest);
   if (local) co_return local;
-  const auto code = local.error().code;
-  if (code != ErrorCode::not_found && code != ErrorCode::corrupt) co_return local;
+  if (!must_fetch(local.error().code)) co_return local;
   HANSA_CO_CHECK(co_await join_fetch(digest, false, Until::ended));
   co_return co_await open_here(std::move(digest));
 }
@@ -126,8 +134,7 @@ io::Task<Result<std::shared_ptr<blob::BlobReader>>> Copies::obtain(oci::Digest d
 io::Task<Result<std::shared_ptr<blob::BlobReader>>> Copies::stream(oci::Digest digest) {
   auto local = co_await ports_.blobs.open(digest);
   if (local) co_return local;
-  const auto code = local.error().code;
-  if (code != ErrorCode::not_found && code != ErrorCode::corrupt) co_return local;
+  if (!must_fetch(local.error().code)) co_return local;
   HANSA_CO_TRY(auto growth, co_await join_fetch(digest, false, Until::begun));
   if (growth) {
     auto staged = co_await ports_.blobs.read_staged(growth->file());

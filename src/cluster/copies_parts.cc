@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "cluster/json_fields.h"
+
 namespace hansa::cluster {
 namespace wire {
 namespace {
@@ -16,18 +18,6 @@ Error malformed(std::string_view what) {
 nlohmann::json object_of(std::string_view text) {
   auto json = nlohmann::json::parse(text, nullptr, false);
   return json.is_object() ? json : nlohmann::json(nlohmann::json::value_t::discarded);
-}
-
-std::optional<std::string> text_in(const nlohmann::json& json, const char* name) {
-  const auto field = json.find(name);
-  if (field == json.end() || !field->is_string()) return std::nullopt;
-  return field->get<std::string>();
-}
-
-std::optional<std::uint64_t> number_in(const nlohmann::json& json, const char* name) {
-  const auto field = json.find(name);
-  if (field == json.end() || !field->is_number_unsigned()) return std::nullopt;
-  return field->get<std::uint64_t>();
 }
 
 }  // namespace
@@ -63,8 +53,7 @@ Result<BlobArguments> read_arguments(std::string_view text) {
   arguments.offset = number_in(json, "offset").value_or(0);
   arguments.size = number_in(json, "size").value_or(0);
   arguments.terms.distance = number_in(json, "distance").value_or(0);
-  const auto background = json.find("background");
-  arguments.terms.background = background != json.end() && background->is_boolean() && background->get<bool>();
+  arguments.terms.background = flag_in(json, "background");
   return arguments;
 }
 

@@ -86,7 +86,7 @@ io::Task<void> Holder::loop() {
 }
 
 io::Task<Result<void>> Holder::round() {
-  HANSA_CO_CHECK(take_lost());
+  take_lost();
   if (urgent_) HANSA_CO_CHECK(co_await publish());
   if (!subscription_) HANSA_CO_CHECK(follow());
   if (!scanned_) HANSA_CO_CHECK(co_await scan());
@@ -94,24 +94,24 @@ io::Task<Result<void>> Holder::round() {
   co_return co_await publish();
 }
 
-Result<void> Holder::take_lost() {
+void Holder::take_lost() {
   std::vector<oci::Digest> lost;
   {
     const std::lock_guard lock(mutex_);
     lost.swap(lost_);
   }
-  if (lost.empty()) return {};
+  if (lost.empty()) return;
   auto view = ports_.catalog.snapshot();
   for (const oci::Digest& digest : lost) {
     Missing::Blob blob{.digest = digest};
+    // While the catalogue cannot be asked it counts as named before everything, and the mark names it nonetheless.
     if (view) {
-      HANSA_TRY(blob.since, view->since_of(digest));
-      HANSA_TRY(blob.size, view->size_of(digest));
+      blob.since = view->since_of(digest).value_or(0);
+      blob.size = view->size_of(digest).value_or(0);
     }
     missing_.lose(blob, ports_.clock.monotonic());
     urgent_ = true;
   }
-  return {};
 }
 
 // ---- what is named ----------------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ io::Task<Result<void>> Holder::scan() {
     }
     after = page.next;
     for (const oci::Digest& digest : page.digests) {
-      HANSA_CO_CHECK(co_await look_again(digest, began, mark ? &*mark : nullptr));
+      HANSA_CO_CHECK(co_await want(digest, began, mark ? &*mark : nullptr));
     }
     HANSA_CO_CHECK(co_await io::sleep_for(io::Duration::zero()));
   }
@@ -173,50 +173,53 @@ io::Task<Result<void>> Holder::scan() {
 io::Task<Result<void>> Holder::take_feed() {
   std::vector<Named> fed;
   catalog::Revision end = 0;
+  bool overflow = false;
   {
     const std::lock_guard lock(mutex_);
-    if (std::exchange(overflow_, false)) {
-      scanned_ = false;
-      feed_.clear();
-      subscription_ = nullptr;  // followed anew before the next scan
-      co_return not_yet("more changed than could be followed; everything is looked at anew");
-    }
+    overflow = std::exchange(overflow_, false);
+    if (overflow) feed_.clear();
     fed.swap(feed_);
     end = fed_;
   }
-  for (const Named& change : fed) {
-    relevant_ = std::max(relevant_, change.revision);
-    const auto digests = named_by(change.key, change.value);
-    if (!digests) {
-      scanned_ = false;  // the scan finds what this record refers to, once it is loaded
-      continue;
-    }
-    for (const oci::Digest& digest : *digests) HANSA_CO_CHECK(co_await want(digest, change.revision));
+  if (overflow) {
+    scanned_ = false;
+    subscription_ = nullptr;  // followed anew before the next scan
+    co_return not_yet("more changed than could be followed; everything is looked at anew");
+  }
+  for (auto change = fed.begin(); change != fed.end(); ++change) {
+    auto taken = co_await take_change(*change);
+    if (taken) continue;
+    // What was not looked at is looked at in the next round; until then the mark stays before it.
+    const std::lock_guard lock(mutex_);
+    feed_.insert(feed_.begin(), std::move_iterator(change), std::move_iterator(fed.end()));
+    co_return taken;
   }
   taken_ = std::max(taken_, end);
   co_return Result<void>{};
 }
 
-io::Task<Result<void>> Holder::want(oci::Digest digest, catalog::Revision since) {
-  auto here = co_await ports_.blobs.stat(digest);
-  if (here) co_return Result<void>{};
-  if (here.error().code != ErrorCode::not_found) co_return here.error();
-  HANSA_CO_TRY(auto view, ports_.catalog.snapshot());
-  HANSA_CO_TRY(const auto size, view.size_of(digest));
-  missing_.owe({.digest = digest, .since = since, .size = size}, ports_.clock.monotonic());
+io::Task<Result<void>> Holder::take_change(Named change) {
+  const auto digests = named_by(change.key, change.value);
+  if (!digests) scanned_ = false;  // the scan finds what this record refers to, once it is loaded
+  if (digests) {
+    for (const oci::Digest& digest : *digests) HANSA_CO_CHECK(co_await want(digest, change.revision, &put_));
+  }
+  relevant_ = std::max(relevant_, change.revision);
   co_return Result<void>{};
 }
 
-// The same in a scan, where `mark` may say that it is here.
-io::Task<Result<void>> Holder::look_again(oci::Digest digest, catalog::Revision began,
-                                          const catalog::HoldsRecord* mark) {
+// `named`: by a change of that revision, or by it or earlier; the catalogue may know better. `mark`: what the cluster
+// was told of this disk, or null.
+io::Task<Result<void>> Holder::want(oci::Digest digest, catalog::Revision named, const catalog::HoldsRecord* mark) {
   auto here = co_await ports_.blobs.stat(digest);
   if (here) co_return Result<void>{};
   if (here.error().code != ErrorCode::not_found) co_return here.error();
   HANSA_CO_TRY(auto view, ports_.catalog.snapshot());
+  HANSA_CO_TRY(const auto first, view.since_of(digest));
   HANSA_CO_TRY(const auto size, view.size_of(digest));
-  HANSA_CO_TRY(const auto since, view.since_of(digest));
-  const Missing::Blob blob{.digest = digest, .since = began, .size = size};
+  // Later than what named it first, and a mark between the two would cover it.
+  const catalog::Revision since = first == 0 ? named : std::min(first, named);
+  const Missing::Blob blob{.digest = digest, .since = since, .size = size};
   const bool left_out = mark != nullptr && std::ranges::binary_search(mark->but, digest);
   const bool marked = mark != nullptr && !mark->at.empty() && since <= mark->at.rbegin()->second;
   if (!left_out && !marked) {
@@ -226,7 +229,7 @@ io::Task<Result<void>> Holder::look_again(oci::Digest digest, catalog::Revision 
   if (!left_out) {
     ports_.log.error("a blob that was here is missing; it is fetched from another member", {{"digest", digest.text()}});
   }
-  missing_.lose({.digest = digest, .since = since, .size = size}, ports_.clock.monotonic());
+  missing_.lose(blob, ports_.clock.monotonic());
   urgent_ = urgent_ || !left_out;
   co_return Result<void>{};
 }
@@ -250,7 +253,6 @@ io::Task<void> Holder::fill_loop() {
 }
 
 io::Task<Result<void>> Holder::fill(oci::Digest digest) {
-  std::uint64_t size = 0;
   {
     HANSA_CO_TRY(auto view, ports_.catalog.snapshot());
     HANSA_CO_TRY(const bool named, view.named_anywhere(digest));
@@ -258,12 +260,10 @@ io::Task<Result<void>> Holder::fill(oci::Digest digest) {
       missing_.settle(digest);
       co_return Result<void>{};
     }
-    HANSA_CO_TRY(size, view.size_of(digest));
   }
   HANSA_CO_CHECK(co_await ports_.fetch(digest));
-  missing_.settle(digest);
+  filled_bytes_ += missing_.settle(digest);
   ++filled_;
-  filled_bytes_ += size;
   co_return Result<void>{};
 }
 
@@ -288,13 +288,14 @@ io::Task<Result<void>> Holder::publish() {
   mark.but = missing_.left_out();
   // Every layout gives everything to each of its members, so that a scan under an older one serves.
   if (scanned_) mark.at = {{layout.number, missing_.covered(taken_)}};
-  const bool moved =
-      mark.at != put_.at && (put_relevant_ != relevant_ || put_layout_ != layout.number || put_.at.empty());
+  // Marks that tell nothing new of any blob would only keep the cluster's log busy.
+  const bool news = put_relevant_ != relevant_ || put_layout_ != layout.number || put_.at.empty() || put_owing_;
+  const bool moved = mark.at != put_.at && news;
   const bool alone = layout.members.size() == 1 && put_layout_ == layout.number && !put_.at.empty();
   const std::uint64_t left_out_changes = missing_.left_out_changes();
   if (!urgent_ && put_left_out_ == left_out_changes && (!moved || alone)) co_return Result<void>{};
   const catalog::Revision relevant = relevant_;
-  const bool caught_up = missing_.owed() == 0;
+  const bool owing = missing_.owed() != 0;
   catalog::Planner plan = [id = ports_.node, boot = ports_.boot, mark](const catalog::Planning& planning) {
     return plan_hold(planning, id, boot, mark);
   };
@@ -307,7 +308,8 @@ io::Task<Result<void>> Holder::publish() {
   put_ = mark;
   put_layout_ = mark.at.contains(layout.number) ? layout.number : 0;
   put_left_out_ = left_out_changes;
-  if (caught_up) put_relevant_ = relevant;
+  put_relevant_ = relevant;
+  put_owing_ = owing;
   put_when_ = ports_.clock.monotonic();
   const std::lock_guard lock(mutex_);
   progress_.marked = mark.at.empty() ? 0 : mark.at.rbegin()->second;

@@ -82,9 +82,9 @@ class Holder {
   Result<void> follow();
   io::Task<Result<void>> scan();
   io::Task<Result<void>> take_feed();
-  io::Task<Result<void>> want(oci::Digest digest, catalog::Revision since);
-  io::Task<Result<void>> look_again(oci::Digest digest, catalog::Revision began, const catalog::HoldsRecord* mark);
-  Result<void> take_lost();
+  io::Task<Result<void>> take_change(Named change);
+  io::Task<Result<void>> want(oci::Digest digest, catalog::Revision named, const catalog::HoldsRecord* mark);
+  void take_lost();
   void start_fills();
   io::Task<void> fill_loop();
   io::Task<Result<void>> fill(oci::Digest digest);
@@ -111,6 +111,7 @@ class Holder {
   bool urgent_ = false;                 // the mark says more than is true
   catalog::HoldsRecord put_;            // as last put
   catalog::Revision put_relevant_ = 0;  // relevant_ at that time
+  bool put_owing_ = false;              // whether something was owed, so that it stayed behind
   std::uint64_t put_layout_ = 0;
   std::uint64_t put_left_out_ = 0;  // left_out_changes() at that time
   io::MonotonicTime put_when_;

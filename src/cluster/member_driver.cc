@@ -16,7 +16,7 @@ std::uint64_t distance(std::uint64_t a, std::uint64_t b) {
 // Worth a commit that every member hears of?
 bool notable(const catalog::AliveRecord& before, const catalog::AliveRecord& now) {
   return before.requests != now.requests || before.uploads != now.uploads || before.disk_total != now.disk_total ||
-         distance(before.disk_available, now.disk_available) >= notable_bytes ||
+         before.missing != now.missing || distance(before.disk_available, now.disk_available) >= notable_bytes ||
          distance(before.sent, now.sent) + distance(before.received, now.received) >= notable_traffic;
 }
 

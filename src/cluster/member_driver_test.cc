@@ -8,6 +8,7 @@
 #include "catalog/bed_test.h"
 #include "cluster/holder.h"
 #include "cluster/members.h"
+#include "io/wait.h"
 
 namespace hansa::cluster {
 namespace {
@@ -22,6 +23,7 @@ Error unused() {
 class Shelf final : public blob::BlobStore {
  public:
   io::Task<Result<blob::BlobInfo>> stat(oci::Digest d) override {
+    if (broken) co_return make_error(ErrorCode::io, "the disk fails");
     if (here.contains(d)) co_return blob::BlobInfo{1};
     co_return make_error(ErrorCode::not_found, Subject::blob, d.text() + " is not here");
   }
@@ -42,6 +44,7 @@ class Shelf final : public blob::BlobStore {
   io::Task<Result<blob::Receipt>> renew_receipt(oci::Digest) override { co_return unused(); }
 
   std::set<oci::Digest> here;
+  bool broken = false;
 };
 
 class Cluster;
@@ -88,13 +91,13 @@ class Cluster : public ::testing::Test {
     EXPECT_TRUE(until([this, &id] { return bed.now().mod_of(catalog::keys::alive(id)).value() == 0; }));
   }
   // A blob with receipts of these members.
-  void push(const std::string& content, const std::vector<std::string>& on) {
+  void push(const std::string& content, const std::vector<std::string>& on, const std::string& repository = "app") {
     std::vector<catalog::Receipt> receipts;
     for (const std::string& id : on) {
       shelves[id].here.insert(digest(content));
       receipts.push_back({id, id == "n1" ? "disk-1" : "disk-" + id, bed.catalog->newest_tick()});
     }
-    const catalog::LinkUpload upload{catalog::testing::name("app"), digest(content), 1, receipts};
+    const catalog::LinkUpload upload{catalog::testing::name(repository), digest(content), 1, receipts};
     bed.must([upload](const catalog::Planning& p) { return plan_link(p, upload); });
   }
   bool until(const std::function<bool()>& done, io::Duration limit = std::chrono::minutes(3)) {
@@ -116,6 +119,7 @@ class Cluster : public ::testing::Test {
   std::map<std::string, Shelf> shelves;
   std::map<std::string, catalog::AliveRecord> loads;  // that they will tell
   bool network = true;
+  io::Duration transfer{};  // of a blob between members
   catalog::TaskHold task;
   std::map<std::string, std::unique_ptr<Member>> members;
 };
@@ -130,6 +134,7 @@ Member::Member(Cluster& cluster, const std::string& id, const std::string& boot)
       },
       [task = cluster.task]() -> io::Task<Result<std::optional<catalog::TaskHold>>> { co_return task; });
   auto fetch = [&cluster, this](oci::Digest d) -> io::Task<Result<void>> {
+    HANSA_CO_CHECK(co_await io::sleep_for(cluster.transfer));
     for (const auto& [other, there] : cluster.shelves) {
       if (!cluster.network || !there.here.contains(d)) continue;
       shelf.here.insert(d);
@@ -177,6 +182,62 @@ TEST_F(Cluster, ASignOfLifeTellsBytesMovedOnceTheyAreWorthACommit) {
   EXPECT_TRUE(until([&told] { return told().sent == 700 * KiB && told().received == 700 * KiB; }));
   loads["n1"].sent += 1000;
   EXPECT_FALSE(until([&told] { return told().sent != 700 * KiB; }));
+}
+
+TEST_F(Cluster, ASignOfLifeTellsWhatIsMissingAsSoonAsThatChanges) {
+  const auto told = [this] { return bed.now().alive("n1").value()->record; };
+  ASSERT_TRUE(until([&told] { return told().uploads == 7; }));
+  loads["n1"].missing = 1;
+  EXPECT_TRUE(until([&told] { return told().missing == 1; }, std::chrono::seconds(5)));
+  loads["n1"].missing = 0;
+  EXPECT_TRUE(until([&told] { return told().missing == 0; }, std::chrono::seconds(5)));
+}
+
+TEST_F(Cluster, AMemberThatIsFilledWhileNothingIsPushedSaysSo) {
+  push("old", {"n1"});
+  transfer = std::chrono::seconds(10);  // its first mark comes before
+  start("n2");
+  EXPECT_TRUE(until([this] { return holds("n2", "old"); }, std::chrono::minutes(1)));
+}
+
+TEST_F(Cluster, AMemberThatComesBackAndIsFilledWhileNothingIsPushedSaysSo) {
+  start("n2");
+  ASSERT_TRUE(until([this] { return layout_size() == 2; }));
+  start("n3");
+  ASSERT_TRUE(until([this] { return layout_size() == 3 && bed.now().holds("n3").value().has_value(); }));
+  kill("n3");
+  push("missed", {"n1", "n2"});
+  transfer = std::chrono::seconds(10);
+  start("n3", "boot-2");
+  EXPECT_TRUE(until([this] { return holds("n3", "missed"); }, std::chrono::minutes(1)));
+}
+
+TEST_F(Cluster, AMemberIsNotSaidToHoldWhatItWasNeverGiven) {
+  push("old", {"n1"});
+  for (int i = 0; i < 10; ++i) push("next" + std::to_string(i), {"n1"});
+  network = false;
+  start("n2");
+  ASSERT_TRUE(until([this] { return bed.now().holds("n2").value().has_value(); }));
+  EXPECT_FALSE(until([this] { return holds("n2", "old"); }, std::chrono::minutes(1)));
+  network = true;
+  EXPECT_TRUE(until([this] { return holds("n2", "old"); }));
+}
+
+TEST_F(Cluster, WhatWasPushedWhileTheDiskCouldNotBeAskedIsFetchedOnceItCan) {
+  push("old", {"n1"});
+  start("n2");
+  ASSERT_TRUE(until([this] { return layout_size() == 2 && holds("n2", "old"); }));
+  start("n3");
+  ASSERT_TRUE(until([this] { return layout_size() == 3 && holds("n3", "old"); }));
+  shelves["n3"].broken = true;
+  push("meanwhile", {"n1", "n2"});
+  push("as well", {"n1", "n2"});
+  EXPECT_FALSE(until([this] { return holds("n3", "meanwhile"); }, std::chrono::seconds(10)));
+  shelves["n3"].broken = false;
+  push("later", {"n1", "n2"});
+  EXPECT_TRUE(until([this] { return holds("n3", "later"); }));
+  EXPECT_TRUE(shelves["n3"].here.contains(digest("meanwhile")));
+  EXPECT_TRUE(shelves["n3"].here.contains(digest("as well")));
 }
 
 TEST_F(Cluster, MembersFollowWhatIsPushedToOthers) {
@@ -240,6 +301,18 @@ TEST_F(Cluster, ALostFileIsFetchedAtOnceWhereSomebodyHasIt) {
   members["n2"]->holder->note_lost(digest("x"));
   EXPECT_TRUE(until([this] { return shelves["n2"].here.contains(digest("x")); }, std::chrono::seconds(1)));
   EXPECT_TRUE(until([this] { return holds("n2", "x"); }, std::chrono::seconds(5)));
+}
+
+TEST_F(Cluster, ALossThatAPushOfTheSameBlobElsewhereFindsIsSaid) {
+  push("x", {"n1"});
+  start("n2");
+  ASSERT_TRUE(until([this] { return holds("n2", "x"); }));
+  network = false;
+  shelves["n2"].here.erase(digest("x"));  // and nobody noticed
+  push("x", {"n1"}, "elsewhere");
+  EXPECT_TRUE(until([this] { return !holds("n2", "x"); }, std::chrono::seconds(5)));
+  network = true;
+  EXPECT_TRUE(until([this] { return holds("n2", "x"); }));
 }
 
 // The process ended between the loss and its mark.

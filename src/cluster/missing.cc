@@ -37,11 +37,12 @@ void Missing::lose(const Blob& blob, io::MonotonicTime now) {
   set_left_out(add(blob, now));
 }
 
-void Missing::settle(const oci::Digest& digest) {
+std::uint64_t Missing::settle(const oci::Digest& digest) {
   const auto at = entries_.find(digest);
-  if (at == entries_.end()) return;
+  if (at == entries_.end()) return 0;
   const Entry& entry = at->second;
-  bytes_ -= entry.size;
+  const std::uint64_t size = entry.size;
+  bytes_ -= size;
   if (!entry.taken) queue_.erase(due_of(digest, entry));
   if (entry.left_out) {
     --left_out_;
@@ -50,6 +51,7 @@ void Missing::settle(const oci::Digest& digest) {
     since_.erase(since_.find(entry.since));
   }
   entries_.erase(at);
+  return size;
 }
 
 void Missing::fail(const oci::Digest& digest, io::MonotonicTime now) {

@@ -38,8 +38,8 @@ class Missing {
   void owe(const Blob& blob, io::MonotonicTime now);
   // The mark said that it is here, and it is not. Where `but` has no more room it is owed, and the mark goes back.
   void lose(const Blob& blob, io::MonotonicTime now);
-  // It is here now, or nobody names it any more.
-  void settle(const oci::Digest& digest);
+  // It is here now, or nobody names it any more. Its size, as far as that is known.
+  std::uint64_t settle(const oci::Digest& digest);
   // Could not be had.
   void fail(const oci::Digest& digest, io::MonotonicTime now);
   // What to fetch now, once: until settle() or fail().
@@ -54,7 +54,6 @@ class Missing {
   std::uint64_t owed() const { return entries_.size() - left_out_; }
   std::uint64_t left_out_count() const { return left_out_; }
   std::uint64_t bytes() const { return bytes_; }  // of both
-  bool empty() const { return entries_.empty(); }
 
  private:
   struct Entry {

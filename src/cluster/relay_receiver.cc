@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cluster/copies_parts.h"
+#include "cluster/json_fields.h"
 #include "cluster/relay.h"
 #include "cluster/while_moving.h"
 
@@ -20,28 +21,21 @@ struct Asked {
 
 Result<Asked> read_asked(std::string_view text, const char* number) {
   const auto json = nlohmann::json::parse(text, nullptr, false);
-  const auto text_of = [&json](const char* name) -> std::string {
-    const auto field = json.find(name);
-    return field != json.end() && field->is_string() ? field->get<std::string>() : std::string();
-  };
-  if (!json.is_object() || text_of("id").empty() || text_of("id").size() > max_id) {
+  auto id = json.is_object() ? text_in(json, "id") : std::nullopt;
+  if (!id || id->empty() || id->size() > max_id) {
     return make_error(ErrorCode::invalid, Subject::request, "a member sent a malformed request about an upload");
   }
-  const auto number_of = [&json](const char* name) -> std::uint64_t {
-    const auto field = json.find(name);
-    return field != json.end() && field->is_number_unsigned() ? field->get<std::uint64_t>() : 0;
-  };
   Asked asked;
-  asked.upload.id = text_of("id");
-  asked.upload.term = number_of("term");
-  asked.upload.keep = json.contains("keep") && json["keep"].is_boolean() && json["keep"].get<bool>();
+  asked.upload.id = *std::move(id);
+  asked.upload.term = number_in(json, "term").value_or(0);
+  asked.upload.keep = flag_in(json, "keep");
   if (json.contains("algorithm")) {
-    HANSA_TRY(asked.upload.algorithm, oci::parse_algorithm(text_of("algorithm")));
+    HANSA_TRY(asked.upload.algorithm, oci::parse_algorithm(text_in(json, "algorithm").value_or("")));
   }
   if (json.contains("digest")) {
-    HANSA_TRY(asked.digest, oci::Digest::parse(text_of("digest")));
+    HANSA_TRY(asked.digest, oci::Digest::parse(text_in(json, "digest").value_or("")));
   }
-  asked.number = number_of(number);
+  asked.number = number_in(json, number).value_or(0);
   return asked;
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "cluster/json_fields.h"
 #include "cluster/while_moving.h"
 #include "registry/lent_source.h"
 #include "registry/service_impl.h"
@@ -28,15 +29,8 @@ Error forwarded(Error error, const io::NodeId& owner) {
   }
 }
 
-std::string text_in(const nlohmann::json& json, const char* name) {
-  const auto field = json.find(name);
-  return field != json.end() && field->is_string() ? field->get<std::string>() : std::string();
-}
-
-std::optional<std::uint64_t> number_in(const nlohmann::json& json, const char* name) {
-  const auto field = json.find(name);
-  if (field == json.end() || !field->is_number_unsigned()) return std::nullopt;
-  return field->get<std::uint64_t>();
+std::string text_or_none(const nlohmann::json& json, const char* name) {
+  return cluster::text_in(json, name).value_or("");
 }
 
 bool is_unreachable(ErrorCode code) {
@@ -157,12 +151,12 @@ io::Task<Service::Forwarded> Service::forward(io::NodeId to, UploadCall call, io
                         .body_used = sent.any};
   }
   const auto json = nlohmann::json::parse(answer->result, nullptr, false);
-  const auto received = json.is_object() ? number_in(json, "received") : std::nullopt;
+  const auto received = json.is_object() ? cluster::number_in(json, "received") : std::nullopt;
   if (received) {
     co_return Forwarded{.answer = UploadStatus{.session = std::move(call.session), .received = *received},
                         .body_used = sent.any};
   }
-  std::string elsewhere = json.is_object() ? text_in(json, "elsewhere") : std::string();
+  std::string elsewhere = json.is_object() ? text_or_none(json, "elsewhere") : std::string();
   if (elsewhere.empty()) co_return Forwarded{.answer = cannot_go_on("its answer cannot be understood")};
   co_return Forwarded{.answer = cannot_go_on("the upload goes on with " + elsewhere),
                       .elsewhere = io::NodeId(std::move(elsewhere)),
@@ -172,16 +166,16 @@ io::Task<Service::Forwarded> Service::forward(io::NodeId to, UploadCall call, io
 io::Task<Result<io::PeerResponse>> Service::on_upload(io::PeerRequest request) {
   const auto json = nlohmann::json::parse(request.arguments, nullptr, false);
   if (!json.is_object()) co_return make_error(ErrorCode::invalid, Subject::request, "malformed arguments of an upload");
-  HANSA_CO_TRY(auto repository, oci::RepositoryName::parse(text_in(json, "repository")));
+  HANSA_CO_TRY(auto repository, oci::RepositoryName::parse(text_or_none(json, "repository")));
   UploadCall call{.verb = std::move(request.verb),
                   .repository = std::move(repository),
-                  .user = text_in(json, "user"),
-                  .session = text_in(json, "session")};
-  if (const auto first = number_in(json, "first")) {
-    call.range = ChunkRange{.first = *first, .last = number_in(json, "last").value_or(*first)};
+                  .user = text_or_none(json, "user"),
+                  .session = text_or_none(json, "session")};
+  if (const auto first = cluster::number_in(json, "first")) {
+    call.range = ChunkRange{.first = *first, .last = cluster::number_in(json, "last").value_or(*first)};
   }
   if (call.verb == "upload.finish") {
-    HANSA_CO_TRY(call.digest, oci::Digest::parse(text_in(json, "digest")));
+    HANSA_CO_TRY(call.digest, oci::Digest::parse(text_or_none(json, "digest")));
   }
   if (!request.body) request.body = std::make_shared<io::MemorySource>(ConstBytes{});
   auto opened_by = sessions_.opened_by(call.repository, call.user, call.session);

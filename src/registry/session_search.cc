@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <tuple>
 
+#include "cluster/json_fields.h"
 #include "io/scope.h"
 
 namespace hansa::registry {
@@ -19,20 +20,14 @@ Error not_asked(const std::string& members) {
                     "the member that may have this upload does not answer now; try again later (" + members + ")");
 }
 
-std::string text_in(const nlohmann::json& json, const char* name) {
-  const auto field = json.find(name);
-  return field != json.end() && field->is_string() ? field->get<std::string>() : std::string();
-}
-
 std::optional<SessionClaim> read_claim(io::NodeId node, const std::string& text) {
   const auto json = nlohmann::json::parse(text, nullptr, false);
-  const auto is_number = [&json](const char* name) { return json.contains(name) && json[name].is_number_unsigned(); };
-  if (!json.is_object() || !is_number("term") || !is_number("received")) return std::nullopt;
-  const bool open = json.contains("open") && json["open"].is_boolean() && json["open"].get<bool>();
-  return SessionClaim{.node = std::move(node),
-                      .term = json["term"].get<std::uint64_t>(),
-                      .open = open,
-                      .received = json["received"].get<std::uint64_t>()};
+  if (!json.is_object()) return std::nullopt;
+  const auto term = cluster::number_in(json, "term");
+  const auto received = cluster::number_in(json, "received");
+  if (!term || !received) return std::nullopt;
+  return SessionClaim{
+      .node = std::move(node), .term = *term, .open = cluster::flag_in(json, "open"), .received = *received};
 }
 
 }  // namespace
@@ -96,9 +91,9 @@ io::Task<std::optional<SessionClaim>> SessionSearch::own_claim(std::string id) {
 io::Task<Result<io::PeerResponse>> SessionSearch::on_find(io::PeerRequest request) {
   const auto json = nlohmann::json::parse(request.arguments, nullptr, false);
   if (!json.is_object()) co_return make_error(ErrorCode::invalid, Subject::request, "malformed question for an upload");
-  HANSA_CO_TRY(const auto repository, oci::RepositoryName::parse(text_in(json, "repository")));
-  std::string id = text_in(json, "session");
-  if (!p_.sessions.opened_by(repository, text_in(json, "user"), id)) co_return nobody_has_it();
+  HANSA_CO_TRY(const auto repository, oci::RepositoryName::parse(cluster::text_in(json, "repository").value_or("")));
+  std::string id = cluster::text_in(json, "session").value_or("");
+  if (!p_.sessions.opened_by(repository, cluster::text_in(json, "user").value_or(""), id)) co_return nobody_has_it();
   const auto claim = co_await own_claim(std::move(id));
   if (!claim) co_return nobody_has_it();
   const nlohmann::json answer = {{"term", claim->term}, {"open", claim->open}, {"received", claim->received}};

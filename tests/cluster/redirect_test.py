@@ -67,6 +67,15 @@ def archive_of(name, data):
     return out.getvalue()
 
 
+def installed(commands):
+    """Of clients with their arguments those that are on this machine, with their programs."""
+    for name, words in commands.items():
+        pinned = ht.CLIENTS / name
+        program = str(pinned) if pinned.exists() else shutil.which(name)
+        if program:
+            yield name, program, words
+
+
 def credentials():
     return {'Authorization': 'Basic ' + base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()}
 
@@ -123,11 +132,7 @@ class Redirects(ct.TestCase):
             'oras': ['copy', '--from-plain-http', '--to-oci-layout', image, f'{home}/oras:v1'],
         }
         ran = 0
-        for name, words in commands.items():
-            pinned = ht.CLIENTS / name
-            program = str(pinned) if pinned.exists() else shutil.which(name)
-            if not program:
-                continue
+        for name, program, words in installed(commands):
             before = entry.metrics()['hansa_redirects']
             ht.run(program, *words, env=env)
             self.assertGreater(entry.metrics()['hansa_redirects'], before, name)
@@ -308,11 +313,7 @@ class Private(ct.SharedCluster):
             'oras': ['copy', '--from-plain-http', '--to-oci-layout', image, 'OUT:v1'],
         }
         ran = 0
-        for name, words in commands.items():
-            pinned = ht.CLIENTS / name
-            program = str(pinned) if pinned.exists() else shutil.which(name)
-            if not program:
-                continue
+        for name, program, words in installed(commands):
             for recorder in cluster.recorders:
                 recorder.heads.clear()
             heads = []

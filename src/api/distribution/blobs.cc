@@ -114,11 +114,15 @@ http::Response ranged(http::Response response, const registry::BlobContent& cont
 }
 
 // What the registry needs to know to choose who sends; the size is not known yet.
-registry::BlobPull pull_of(const Call& call) {
+registry::BlobPull pull_of(const Call& call, const oci::Digest& digest) {
   registry::BlobPull pull;
   pull.may_redirect = true;
   pull.secure = call.request.connection.tls;
   pull.ticket = call.ticket;
+  if (none_match_hits(call.request.headers, digest)) {
+    pull.length = 0;  // the answer has no body: no byte is checked for it, and nobody is sent anywhere
+    return pull;
+  }
   if (const auto field = call.request.headers.get("Range")) {
     constexpr std::uint64_t any_size = 1ULL << 60;
     const http::Ranges ranges = http::parse_ranges(*field, any_size);
@@ -145,7 +149,7 @@ http::Response redirect(const Call& call, const registry::BlobElsewhere& to, con
 Answer get_blob(Call& call) {
   HANSA_CO_TRY(const oci::Digest digest, digest_of(call));
   HANSA_CO_TRY(const auto content,
-               co_await call.services.registry.get_blob(call.access, call.repository, digest, pull_of(call)));
+               co_await call.services.registry.get_blob(call.access, call.repository, digest, pull_of(call, digest)));
   const auto& headers = call.request.headers;
   if (content.elsewhere && !none_match_hits(headers, digest)) co_return redirect(call, *content.elsewhere, digest);
   auto response = blob_response(content.head);
