@@ -134,6 +134,7 @@ void ClusterPushPull::check_health() {
       violation(name + " is not ready in the end");
       continue;
     }
+    if (cluster_.disk_shown(i) != cluster_.first_disk(i)) violation(name + " took its own disk for an old copy");
     const auto status = cluster_.node(i)->status();
     if (!status.metadata->reachable || status.metadata->loading) violation(name + " is not up to date in the end");
     if (!status.metadata->alarm.empty()) violation(name + " raised the alarm: " + status.metadata->alarm);

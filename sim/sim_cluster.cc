@@ -25,6 +25,7 @@ SimCluster::Machine::Machine(World& world, const std::string& machine, bool loud
   const auto identity = node::prepare_identity(disk, random, std::string(root));
   HANSA_ASSERT(identity.has_value(), "a new disk takes an identity");
   id = io::NodeId(identity->node);
+  first_disk = identity->disk;
 }
 
 SimCluster::SimCluster(World& world, SimClusterOptions options)
@@ -130,6 +131,14 @@ node::Node* SimCluster::node(std::size_t i) const {
 std::string SimCluster::start_error(std::size_t i) const {
   const auto& life = machines_[i].life;
   return life ? life->start_error : std::string();
+}
+
+std::string SimCluster::disk_shown(std::size_t i) const {
+  if (!ready(i)) return {};
+  auto view = node(i)->catalogue().snapshot();
+  if (!view) return {};
+  const auto record = view->node(machines_[i].id.value());
+  return record && *record ? (*record)->record.disk : std::string();
 }
 
 std::optional<std::size_t> SimCluster::place_of(std::string_view id) const {

@@ -66,6 +66,10 @@ class SimCluster {
   node::Node* node(std::size_t i) const;
   // Why the last start of this life failed; empty: it did not.
   std::string start_error(std::size_t i) const;
+  // What the catalogue shows as this member's disk, by its own view; empty: it is not ready.
+  std::string disk_shown(std::size_t i) const;
+  // The nonce that this disk got when it was new.
+  const std::string& first_disk(std::size_t i) const { return machines_[i].first_disk; }
   // Which member has this id; empty: none.
   std::optional<std::size_t> place_of(std::string_view id) const;
   // Whether the blob's file is in its place on this member's disk.
@@ -122,6 +126,7 @@ class SimCluster {
     SimRandom random;
     SimLog log;
     io::NodeId id;
+    std::string first_disk;
     std::uint64_t lives = 0;
     std::shared_ptr<Life> life;
     std::vector<std::string> cut_from;  // endpoints of etcd; "": all

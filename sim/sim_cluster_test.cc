@@ -5,6 +5,7 @@
 
 #include <set>
 
+#include "node/identity.h"
 #include "sim/image.h"
 
 namespace hansa::sim {
@@ -36,6 +37,13 @@ class SimClusterTest : public ::testing::Test {
     if (!got) return "cut off";
     return *got ? "pulled" : std::string(to_string(got->error().code));
   }
+  // The first member ends at once, and comes back with this disk.json.
+  void restart_with(const node::Identity& identity) {
+    cluster.kill(0, Loss::nothing);
+    ASSERT_TRUE(node::write_identity(cluster.disk(0), "/data", identity));
+    cluster.start(0);
+    ASSERT_TRUE(cluster.wait_until_ready(1min)) << cluster.start_error(0);
+  }
   std::set<std::string> alarms() {
     std::set<std::string> all;
     for (std::size_t i = 0; i < cluster.size(); ++i) all.insert(cluster.node(i)->status().metadata->alarm);
@@ -66,6 +74,24 @@ TEST_F(SimClusterTest, AKilledMemberIsCutOffAndComesBackWithWhatWasAcknowledged)
   ASSERT_TRUE(cluster.wait_until_ready(1min)) << cluster.start_error(1);
   EXPECT_EQ(pull(1, "content"), "pulled");
   EXPECT_EQ(pull(1, "other"), "pulled");
+}
+
+// As when a machine is set back to a snapshot of its disk: no start was between, but marks were.
+TEST_F(SimClusterTest, AnImageOfADiskThatWasTakenWhileItsNodeRanIsKnownAsOld) {
+  start_all();
+  EXPECT_EQ(push(1, "content"), "pushed");
+  world.run_for(10s);
+  EXPECT_EQ(cluster.disk_shown(0), cluster.first_disk(0));
+  const auto image = node::read_identity(cluster.disk(0), "/data").value().value();
+  restart_with(image);
+  EXPECT_EQ(cluster.disk_shown(0), cluster.first_disk(0)) << "it lacks nothing";
+  const auto older = node::read_identity(cluster.disk(0), "/data").value().value();
+  EXPECT_EQ(push(1, "other"), "pushed");
+  world.run_for(10s);
+  restart_with(older);
+  EXPECT_NE(cluster.disk_shown(0), cluster.first_disk(0));
+  EXPECT_EQ(pull(0, "content"), "pulled");
+  EXPECT_EQ(pull(0, "other"), "pulled");
 }
 
 TEST_F(SimClusterTest, AMemberThatIsCutOffFromEtcdTakesNoPushesUntilTheWireIsMended) {

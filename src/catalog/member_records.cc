@@ -103,6 +103,7 @@ Result<AliveRecord> decode_alive(std::string_view value) {
 std::string encode(const HoldsRecord& record) {
   Json json = begin(record);
   json["disk"] = record.disk;
+  if (record.number != 0) json["number"] = record.number;
   Json at = Json::array();
   for (const auto& [layout, revision] : record.at) at.push_back(Json::array({layout, revision}));
   json["at"] = std::move(at);
@@ -116,6 +117,7 @@ std::string encode(const HoldsRecord& record) {
 Result<HoldsRecord> decode_holds(std::string_view value) {
   return decoded<HoldsRecord>("mark of a disk", value, [](Fields& fields, HoldsRecord& record) -> Result<void> {
     fields.take("disk", record.disk);
+    fields.take("number", record.number);
     for (const Json& entry : fields.take_json("at")) {
       record.at[entry.at(0).get<std::uint64_t>()] = entry.at(1).get<Revision>();
     }

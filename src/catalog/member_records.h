@@ -34,6 +34,7 @@ inline constexpr std::size_t max_but = 500;  // digests; a mark that would need 
 // except `but`" (DESIGN 6.4).
 struct HoldsRecord : RecordBase {
   std::string disk;
+  std::uint64_t number = 0;              // rises with each mark of a disk, which knows it first (node/identity.h)
   std::map<std::uint64_t, Revision> at;  // by number of the layout
   std::vector<oci::Digest> but;          // ascending
 };

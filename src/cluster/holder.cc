@@ -11,6 +11,11 @@ namespace {
 constexpr io::Duration round_interval = std::chrono::milliseconds(200);
 constexpr std::size_t scan_page = 200;  // rows in one transaction (trap T7)
 
+bool is_news(catalog::KeyKind kind) {
+  using enum catalog::KeyKind;
+  return kind == repo || kind == manifest || kind == tag || kind == link || kind == grave;
+}
+
 bool names(catalog::KeyKind kind) {
   return kind == catalog::KeyKind::manifest || kind == catalog::KeyKind::link || kind == catalog::KeyKind::grave;
 }
@@ -125,7 +130,9 @@ Result<void> Holder::follow() {
   const auto listener = [this](const meta::ChangeSet& changes) {
     const std::lock_guard lock(mutex_);
     for (const meta::Change& change : changes.changes) {
-      if (change.deleted || !names(catalog::split_key(change.now.key).kind)) continue;
+      const catalog::KeyKind kind = catalog::split_key(change.now.key).kind;
+      if (is_news(kind)) fed_news_ = std::max(fed_news_, changes.revision);
+      if (change.deleted || !names(kind)) continue;
       overflow_ = overflow_ || feed_.size() >= max_feed_queue;
       if (!overflow_) feed_.push_back({changes.revision, change.now.key, change.now.value});
     }
@@ -173,6 +180,7 @@ io::Task<Result<void>> Holder::scan() {
 io::Task<Result<void>> Holder::take_feed() {
   std::vector<Named> fed;
   catalog::Revision end = 0;
+  catalog::Revision news = 0;
   bool overflow = false;
   {
     const std::lock_guard lock(mutex_);
@@ -180,6 +188,7 @@ io::Task<Result<void>> Holder::take_feed() {
     if (overflow) feed_.clear();
     fed.swap(feed_);
     end = fed_;
+    news = fed_news_;
   }
   if (overflow) {
     scanned_ = false;
@@ -195,6 +204,7 @@ io::Task<Result<void>> Holder::take_feed() {
     co_return taken;
   }
   taken_ = std::max(taken_, end);
+  relevant_ = std::max(relevant_, news);
   co_return Result<void>{};
 }
 
@@ -204,7 +214,6 @@ io::Task<Result<void>> Holder::take_change(Named change) {
   if (digests) {
     for (const oci::Digest& digest : *digests) HANSA_CO_CHECK(co_await want(digest, change.revision, &put_));
   }
-  relevant_ = std::max(relevant_, change.revision);
   co_return Result<void>{};
 }
 
@@ -269,6 +278,17 @@ io::Task<Result<void>> Holder::fill(oci::Digest digest) {
 
 // ---- the mark ---------------------------------------------------------------------------------------------------
 
+// A mark that takes back is put from a disk that takes no number too.
+io::Task<std::uint64_t> Holder::number_mark() {
+  if (!ports_.number_mark) co_return std::uint64_t{0};
+  const auto number = co_await ports_.number_mark();
+  if (number) co_return *number;
+  ports_.log.warn(
+      "the number of a mark cannot be written to disk.json; an old copy of this disk may not be known as one",
+      {{"error", number.error().message}});
+  co_return put_.number;
+}
+
 io::Task<Result<void>> Holder::publish() {
   const io::MonotonicTime now = ports_.clock.monotonic();
   if (!urgent_ && now - put_when_ < publish_interval) co_return Result<void>{};
@@ -296,6 +316,7 @@ io::Task<Result<void>> Holder::publish() {
   if (!urgent_ && put_left_out_ == left_out_changes && (!moved || alone)) co_return Result<void>{};
   const catalog::Revision relevant = relevant_;
   const bool owing = missing_.owed() != 0;
+  mark.number = co_await number_mark();
   catalog::Planner plan = [id = ports_.node, boot = ports_.boot, mark](const catalog::Planning& planning) {
     return plan_hold(planning, id, boot, mark);
   };

@@ -4,8 +4,9 @@
 //
 // First a scan of what the view names, then the feed: whatever is missing is fetched, so many at a time; the mark's
 // revision is the last with nothing owed; what cannot be had for give_up_after goes into `but`, and is tried again. A
-// mark is put every publish_interval at most, and only if `but`, the layout or a manifest, link or grave changed since;
-// one member alone puts it at changes of `but` and of the layout only.
+// mark is put every publish_interval at most, and only if `but`, the layout or what the registry keeps changed since
+// (tags too: an old copy of this disk is known by its marks); one member alone puts it at changes of `but` and of the
+// layout only.
 //
 // What the mark said to be here and is not (a damaged file, one that a scan finds missing although the mark of the run
 // before covers it) goes into `but` first, and is then fetched. A damaged file leaves its place before that commit:
@@ -62,6 +63,8 @@ class Holder {
     // Gets the blob durably onto this disk from another member. Null: nothing
     // can be fetched.
     std::function<io::Task<Result<void>>(oci::Digest)> fetch;
+    // The number of the mark that is put next, durable on this disk on return. Null: marks have none.
+    std::function<io::Task<Result<std::uint64_t>>()> number_mark;
     std::size_t fills = default_fills;
   };
   explicit Holder(Ports ports) : ports_(std::move(ports)) {}
@@ -90,18 +93,20 @@ class Holder {
   io::Task<Result<void>> fill(oci::Digest digest);
   void show_progress();
   io::Task<Result<void>> publish();
+  io::Task<std::uint64_t> number_mark();
 
   Ports ports_;
   mutable std::mutex mutex_;  // guards what the feed and note_lost() fill, and progress_
   std::vector<Named> feed_;
-  catalog::Revision fed_ = 0;  // revision of the newest change set seen
+  catalog::Revision fed_ = 0;       // revision of the newest change set seen
+  catalog::Revision fed_news_ = 0;  // of the newest one that changed what the registry keeps
   bool overflow_ = false;
   std::vector<oci::Digest> lost_;
   HolderProgress progress_;
 
   bool scanned_ = false;
   catalog::Revision taken_ = 0;     // everything up to it was looked at
-  catalog::Revision relevant_ = 0;  // newest change of a manifest, link or grave
+  catalog::Revision relevant_ = 0;  // newest change of what the registry keeps
   Missing missing_;
   Pace pace_;
   std::uint64_t filled_ = 0;

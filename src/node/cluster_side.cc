@@ -53,6 +53,7 @@ void ClusterSide::join_blobs(blob::BlobStore& blobs, io::TaskScope& scope) {
       .disk = p_.identity.disk,
       .boot = boot_,
       .fetch = [copies = copies_.get()](oci::Digest digest) { return copies->fill(std::move(digest)); },
+      .number_mark = p_.number_mark,
       .fills = p_.options.cluster->fills};
   holder_ = std::make_unique<cluster::Holder>(std::move(ports));
   if (p_.ports.traffic == nullptr) return;

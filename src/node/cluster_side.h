@@ -7,6 +7,7 @@
 // Thread rule: the node's executor; status() and operation() from any executor.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,6 +35,7 @@ class ClusterSide {
     meta::etcd::Store& store;
     catalog::Catalog& catalog;
     const Identity& identity;
+    std::function<io::Task<Result<std::uint64_t>>()> number_mark;  // Holder::Ports
   };
   static Result<std::unique_ptr<ClusterSide>> open(Parts parts);
 

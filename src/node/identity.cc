@@ -55,18 +55,22 @@ Result<std::optional<Identity>> read_identity(io::Disk& disk, const std::string&
     if (field == json.end() || !field->is_string()) return not_understood(root, std::string("no ") + name);
     *out = field->get<std::string>();
   }
-  const auto at = json.find("at");  // older versions write none
-  if (at != json.end() && at->is_number_unsigned()) identity.at = at->get<std::uint64_t>();
+  // Older versions write none of these.
+  for (const auto& [name, out] : {std::pair("at", &identity.at), std::pair("marks", &identity.marks)}) {
+    const auto field = json.find(name);
+    if (field != json.end() && field->is_number_unsigned()) *out = field->get<std::uint64_t>();
+  }
   const auto measured = json.find("measured_ms");
   if (measured != json.end() && measured->is_number_integer()) identity.measured_ms = measured->get<std::int64_t>();
   return std::optional<Identity>(std::move(identity));
 }
 
 Result<void> write_identity(io::Disk& disk, const std::string& root, const Identity& identity) {
-  const nlohmann::json json = {
-      {"format", identity_format}, {"cluster", identity.cluster}, {"node", identity.node},
-      {"disk", identity.disk},     {"boot", identity.boot},       {"next", identity.next},
-      {"at", identity.at},         {"secret", identity.secret},   {"measured_ms", identity.measured_ms}};
+  const nlohmann::json json = {{"format", identity_format}, {"cluster", identity.cluster},
+                               {"node", identity.node},     {"disk", identity.disk},
+                               {"boot", identity.boot},     {"next", identity.next},
+                               {"at", identity.at},         {"marks", identity.marks},
+                               {"secret", identity.secret}, {"measured_ms", identity.measured_ms}};
   const std::string text = json.dump(1) + "\n";
   const std::string fresh = path_of(root) + ".new";
   HANSA_TRY(auto file, disk.open(fresh, io::OpenMode::create));
@@ -86,8 +90,9 @@ Result<Identity> prepare_identity(io::Disk& disk, io::Random& random, const std:
   return made;
 }
 
-bool is_same_disk(const Identity& identity, const catalog::NodeRecord& record) {
-  return record.disk == identity.disk && (record.boot == identity.boot || record.boot == identity.next);
+bool is_same_disk(const Identity& identity, const catalog::NodeRecord& record, const catalog::HoldsRecord* mark) {
+  const bool later = mark != nullptr && mark->disk == identity.disk && mark->number > identity.marks;
+  return !later && record.disk == identity.disk && (record.boot == identity.boot || record.boot == identity.next);
 }
 
 }  // namespace hansa::node

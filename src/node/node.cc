@@ -53,6 +53,7 @@ class RealNode final : public Node {
   meta::MetadataStore& store() { return single_ ? static_cast<meta::MetadataStore&>(*single_) : *shared_; }
   Result<void> recognise();
   io::Task<Result<void>> store_identity(std::int64_t measured_ms);
+  io::Task<Result<std::uint64_t>> number_mark();
   io::Task<Result<void>> take_part();
   io::Task<Result<void>> submit_start();
   Result<void> open_blobs();
@@ -181,7 +182,8 @@ Result<void> RealNode::recognise() {
     identity_.node = layout->record.members.front();
   }
   HANSA_TRY(const auto before, view.node(identity_.node));
-  if (before && !is_same_disk(identity_, before->record)) {
+  HANSA_TRY(const auto mark, view.holds(identity_.node));
+  if (before && !is_same_disk(identity_, before->record, mark ? &mark->record : nullptr)) {
     ports_.log.warn("this folder is not the one that ran last (restored or copied?); its bytes will be checked",
                     {{"root", options_.root}});
     identity_.disk = ports_.random.hex(16);
@@ -197,6 +199,13 @@ io::Task<Result<void>> RealNode::store_identity(std::int64_t measured_ms) {
   stored.measured_ms = measured_ms;
   auto write = [this, &stored] { return write_identity(ports_.disk, options_.root, stored); };
   co_return co_await io::blocking(io::Pool::sync, std::move(write));
+}
+
+// What this disk tells the cluster of itself it knows first, so that a copy of before is known by knowing less.
+io::Task<Result<std::uint64_t>> RealNode::number_mark() {
+  ++identity_.marks;
+  HANSA_CO_CHECK(co_await store_identity(0));
+  co_return identity_.marks;
 }
 
 // Founds the catalogue at the first start; registers this start of this disk (H4). Only then are receipts given.
@@ -222,10 +231,12 @@ io::Task<Result<void>> RealNode::submit_start() {
   auto founded = co_await catalog_->submit(std::move(found));
   if (!founded && founded.error().code != ErrorCode::exists) co_return founded.error();
   if (shared_) {
-    HANSA_CO_TRY(
-        side_,
-        ClusterSide::open(
-            {.ports = ports_, .options = options_, .store = *shared_, .catalog = *catalog_, .identity = identity_}));
+    HANSA_CO_TRY(side_, ClusterSide::open({.ports = ports_,
+                                           .options = options_,
+                                           .store = *shared_,
+                                           .catalog = *catalog_,
+                                           .identity = identity_,
+                                           .number_mark = [this] { return number_mark(); }}));
     co_return co_await side_->take_part(self());
   }
   HANSA_CO_TRY(alive_, co_await store().lease(alive_ttl));

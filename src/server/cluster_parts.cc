@@ -179,7 +179,8 @@ Result<void> ClusterParts::open_metadata(const std::function<bool()>& stop) {
                          .disk = identity_.disk,
                          .boot = identity_.boot,
                          .next = identity_.next,
-                         .at = identity_.at};
+                         .at = identity_.at,
+                         .marks = identity_.marks};
     io::asio::run_until_told(e_.loops.executor(0), ask_voters(keeper_.get(), std::move(own), &asked), stop);
     HANSA_CHECK(std::move(asked));
   }

@@ -1,5 +1,6 @@
 #include "voters/fence.h"
 
+#include "catalog/member_records.h"
 #include "catalog/records.h"
 #include "io/wait.h"
 
@@ -10,14 +11,19 @@ using Channels = std::vector<std::shared_ptr<meta::etcd::Channel>>;
 
 constexpr io::Duration ask_again = std::chrono::milliseconds(300);
 
-io::Task<Result<Sighting>> look(meta::etcd::Channel* channel, std::string node, std::string alive) {
-  HANSA_CO_TRY(auto record,
-               co_await channel->range({.key = std::move(node), .end = {}, .serializable = true}, fence_deadline));
-  HANSA_CO_TRY(const auto life,
-               co_await channel->range({.key = std::move(alive), .end = {}, .serializable = true}, fence_deadline));
+io::Task<Result<std::optional<meta::KeyValue>>> read_one(meta::etcd::Channel* channel, std::string key) {
+  HANSA_CO_TRY(auto found,
+               co_await channel->range({.key = std::move(key), .end = {}, .serializable = true}, fence_deadline));
+  if (found.values.empty()) co_return std::optional<meta::KeyValue>();
+  co_return std::optional(std::move(found.values.front()));
+}
+
+io::Task<Result<Sighting>> look(meta::etcd::Channel* channel, std::string prefix, std::string id) {
   Sighting seen;
-  if (!record.values.empty()) seen.node = std::move(record.values.front());
-  seen.alive = !life.values.empty();
+  HANSA_CO_TRY(seen.node, co_await read_one(channel, prefix + catalog::keys::node(id)));
+  HANSA_CO_TRY(seen.mark, co_await read_one(channel, prefix + catalog::keys::holds(id)));
+  HANSA_CO_TRY(const auto life, co_await read_one(channel, prefix + catalog::keys::alive(id)));
+  seen.alive = life.has_value();
   co_return seen;
 }
 
@@ -36,11 +42,11 @@ io::Task<Result<Claim>> ask_once(Channels others, std::string prefix, OwnStart o
   bool old = false;
   bool lives = false;
   for (const auto& channel : others) {
-    const auto seen = co_await look(channel.get(), prefix + catalog::keys::node(own.node), alive);
+    const auto seen = co_await look(channel.get(), prefix, own.node);
     if (!seen && seen.error().code == ErrorCode::cancelled) co_return seen.error();
     if (!seen) continue;
     lives = lives || seen->alive;
-    HANSA_CO_TRY(const Claim claim, judge(own, {.node = seen->node, .alive = false}));
+    HANSA_CO_TRY(const Claim claim, judge(own, {.node = seen->node, .mark = seen->mark, .alive = false}));
     old = old || claim == Claim::old_copy;
   }
   if (lives) {
@@ -55,6 +61,10 @@ Result<Claim> judge(const OwnStart& own, const Sighting& seen) {
   if (seen.alive) return Claim::lives;
   if (!seen.node) return Claim::good;
   HANSA_TRY(const auto record, catalog::decode_node(seen.node->value));
+  if (seen.mark) {
+    HANSA_TRY(const auto mark, catalog::decode_holds(seen.mark->value));
+    if (mark.disk == own.disk && mark.number > own.marks) return Claim::old_copy;
+  }
   const bool known = record.disk == own.disk && (record.boot == own.boot || record.boot == own.next);
   return known || seen.node->mod <= own.at ? Claim::good : Claim::old_copy;
 }

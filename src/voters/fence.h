@@ -2,7 +2,7 @@
 //
 // A folder that was restored from an old copy, or cloned with its machine, looks like its own. Its etcd would vote
 // under a member id for which it has forgotten what it acknowledged, or that another uses. The other voters know: their
-// node/<id> shows a later start than disk.json, or alive/<id> that somebody lives. They are read as they stand, without
+// node/<id> shows a later start than disk.json, holds/<id> a later mark, or alive/<id> that somebody lives. They are read as they stand, without
 // a quorum: one that answers is enough. Where none does (all start from cold) the data is believed.
 //
 // Thread rule: ask_others() on an executor; judge() is pure.
@@ -27,12 +27,14 @@ struct OwnStart {
   std::string disk;
   std::string boot;
   std::string next;
-  meta::Revision at = 0;  // of node/<id> as `boot` had put it, or before
+  meta::Revision at = 0;    // of node/<id> as `boot` had put it, or before
+  std::uint64_t marks = 0;  // number of the newest mark
 };
 
 // What one voter shows of this node.
 struct Sighting {
   std::optional<meta::KeyValue> node;
+  std::optional<meta::KeyValue> mark;
   bool alive = false;
 };
 

@@ -2,13 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include "catalog/member_records.h"
 #include "catalog/records.h"
 
 namespace hansa::voters {
 namespace {
 
 OwnStart own() {
-  return {.node = "n1", .disk = "d", .boot = "b7", .next = "b8", .at = 70};
+  return {.node = "n1", .disk = "d", .boot = "b7", .next = "b8", .at = 70, .marks = 12};
 }
 
 Sighting seen(std::string disk, std::string boot, meta::Revision mod) {
@@ -16,7 +17,9 @@ Sighting seen(std::string disk, std::string boot, meta::Revision mod) {
   record.operation = "op";
   record.disk = std::move(disk);
   record.boot = std::move(boot);
-  return {.node = meta::KeyValue{.key = "node/n1", .value = encode(record), .mod = mod}};
+  Sighting out;
+  out.node = meta::KeyValue{.key = "node/n1", .value = encode(record), .mod = mod};
+  return out;
 }
 
 TEST(Fence, TheLastStartOfThisDiskAndTheOneUnderWayAreItsOwn) {
@@ -28,6 +31,22 @@ TEST(Fence, TheLastStartOfThisDiskAndTheOneUnderWayAreItsOwn) {
 TEST(Fence, ALaterStartOrAnotherDiskShowsThatTheFolderIsAnOldCopy) {
   EXPECT_EQ(judge(own(), seen("d", "b9", 90)), Claim::old_copy);
   EXPECT_EQ(judge(own(), seen("other", "b9", 90)), Claim::old_copy);
+}
+
+// As of the image of a disk that was taken while the node ran.
+TEST(Fence, ALaterMarkOfThisDiskShowsThatTheFolderIsAnOldCopy) {
+  Sighting sighting = seen("d", "b7", 70);
+  catalog::HoldsRecord mark;
+  mark.operation = "op";
+  mark.disk = "d";
+  for (const std::uint64_t number : {11U, 12U, 13U}) {
+    mark.number = number;
+    sighting.mark = meta::KeyValue{.key = "holds/n1", .value = encode(mark)};
+    EXPECT_EQ(judge(own(), sighting), number > own().marks ? Claim::old_copy : Claim::good) << number;
+  }
+  mark.disk = "another";
+  sighting.mark->value = encode(mark);
+  EXPECT_EQ(judge(own(), sighting), Claim::good) << "of the disk before this one";
 }
 
 TEST(Fence, AVoterThatLagsBehindSaysNothing) {

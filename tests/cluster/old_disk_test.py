@@ -9,6 +9,7 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -34,26 +35,44 @@ def disk_of(folder):
 
 class OldCopy(ct.TestCase):
     def test_a_disk_restored_from_an_old_copy_is_a_new_disk_and_becomes_whole_by_itself(self):
+        self.restores(self.copy_at_rest)
+
+    def test_so_is_one_set_back_to_an_image_that_was_taken_while_its_node_ran(self):
+        self.restores(self.copy_frozen)
+
+    def restores(self, take_copy):
         cluster, source = self.cluster(), random.Random(21)
         self.before = {}
         client = ct.Node(cluster.urls[0], 30.0)
         for number in range(MANY):
             self.before[f'v{number}'] = client.push_image('old/app', f'v{number}', seed=number, layer_size=100_000)
         for turn in range(RESTORES):
-            self.restore(cluster, source, turn)
+            self.restore(cluster, source, turn, take_copy)
 
-    def restore(self, cluster, source, turn):
+    def copy_at_rest(self, cluster, victim, copy):
+        etcd = victim.etcd_pid
+        cluster.terminate(victim.number)
+        if etcd:  # the whole machine is copied
+            ct.tool.send(etcd, signal.SIGTERM)
+            cluster.wait(lambda: not ct.tool.command_line(etcd), 30, 'its etcd has ended')
+        shutil.copytree(victim.data, copy)
+        cluster.start(victim.number)
+
+    def copy_frozen(self, cluster, victim, copy):
+        """All its files at one moment, and nothing is told that it happened: a snapshot of a virtual machine's disk."""
+        processes = [pid for pid in (victim.pid, victim.etcd_pid) if pid]
+        for pid in processes:
+            ct.tool.send(pid, signal.SIGSTOP)
+        shutil.copytree(victim.data, copy)
+        for pid in processes:
+            ct.tool.send(pid, signal.SIGCONT)
+
+    def restore(self, cluster, source, turn, take_copy):
         victim = cluster.nodes[source.randrange(len(cluster.nodes))]
         blobs = sorted({blob for digest, parts in self.before.values() for blob in (digest, *parts)})
         cluster.wait(lambda: all(ct.holds(victim, blob) for blob in blobs), 60, 'the node holds what its copy is to hold')
         copy = self.folder / f'copy{turn}'
-        etcd = victim.etcd_pid
-        cluster.terminate(victim.number)
-        if etcd:  # the whole machine is copied at rest
-            ct.tool.send(etcd, 15)
-            cluster.wait(lambda: not ct.tool.command_line(etcd), 30, 'its etcd has ended')
-        shutil.copytree(victim.data, copy)
-        cluster.start(victim.number)
+        take_copy(cluster, victim, copy)
         pushers = [lp.Pusher(f'old/p{turn}-{n}', cluster, pause=PAUSE) for n in range(2)]
         for pusher in pushers:
             pusher.start()
