@@ -1,5 +1,6 @@
 #include "cluster/sources.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "catalog/member_records.h"
@@ -10,6 +11,22 @@ double Sources::lately(const Account& account, io::MonotonicTime now) const {
   const double lives =
       std::chrono::duration<double>(now - account.at) / std::chrono::duration<double>(account_half_life);
   return account.bytes * std::exp2(-lives);
+}
+
+// With mutex_ held.
+std::optional<io::NodeId> Sources::sent_before(const std::string& key, io::MonotonicTime now) const {
+  const auto known = sent_.find(key);
+  if (known == sent_.end() || now - known->second.at >= asks_again_within) return std::nullopt;
+  return known->second.to;
+}
+
+// With mutex_ held.
+void Sources::note_sent(std::string key, io::NodeId to, io::MonotonicTime now) {
+  if (sent_.size() >= max_sent) {
+    std::erase_if(sent_, [now](const auto& one) { return now - one.second.at >= asks_again_within; });
+  }
+  if (sent_.size() >= max_sent) sent_.clear();  // it only helps those that come back at once
+  sent_.insert_or_assign(std::move(key), Sent{.to = std::move(to), .at = now});
 }
 
 Result<std::optional<std::string>> Sources::elsewhere(catalog::Snapshot& view, const Wanted& wanted) {
@@ -34,13 +51,22 @@ Result<std::optional<std::string>> Sources::elsewhere(catalog::Snapshot& view, c
     urls.push_back(self ? std::string() : url);
   }
   const auto now = clock_.monotonic();
+  const std::string asked = wanted.client + " " + wanted.digest.text() + " " + std::to_string(wanted.offset);
   const std::lock_guard guard(mutex_);
+  if (const auto before = wanted.client.empty() ? std::nullopt : sent_before(asked, now)) {
+    const auto at = std::ranges::find(sources, *before, &Source::id);
+    if (at != sources.end()) {
+      urls.erase(urls.begin() + (at - sources.begin()));
+      sources.erase(at);
+    }
+  }
   for (auto& source : sources) source.load += static_cast<std::uint64_t>(lately(accounts_[source.id], now));
   const auto chosen = choose_source(sources, source_key(wanted.digest, wanted.offset), wanted.bytes);
   if (!chosen) return here;
   Account& account = accounts_[sources[*chosen].id];
   account = {.bytes = lately(account, now) + static_cast<double>(wanted.bytes), .at = now};
   if (urls[*chosen].empty()) return here;
+  if (!wanted.client.empty()) note_sent(asked, sources[*chosen].id, now);
   ++redirects_;
   return std::optional(urls[*chosen]);
 }

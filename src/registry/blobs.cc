@@ -65,8 +65,11 @@ Result<std::optional<BlobElsewhere>> Service::elsewhere(catalog::Snapshot& view,
   // Whoever was sent here is not sent on.
   if (!cluster_ || !pull.may_redirect || !pull.ticket.empty()) return std::optional<BlobElsewhere>();
   const std::uint64_t bytes = std::min(pull.length, size - std::min(size, pull.offset));
-  HANSA_TRY(auto url, cluster_->sources.elsewhere(
-                          view, {.digest = digest, .offset = pull.offset, .bytes = bytes, .secure = pull.secure}));
+  HANSA_TRY(
+      auto url,
+      cluster_->sources.elsewhere(
+          view,
+          {.digest = digest, .offset = pull.offset, .bytes = bytes, .secure = pull.secure, .client = pull.client}));
   if (!url) return std::optional<BlobElsewhere>();
   return std::optional(
       BlobElsewhere{.url = *std::move(url), .ticket = make_ticket(secret_, repository, digest, catalog_.wall_time())});

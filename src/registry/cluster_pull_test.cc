@@ -105,6 +105,25 @@ TEST_F(ClusterPull, AClientThatComesBackFromAMemberThatJustEndedIsSentElsewhere)
   EXPECT_FALSE(pulls(30).contains("http://n3.example:5000"));
 }
 
+// Whoever asks again has not got it there, whatever is known of that member yet.
+TEST_F(ClusterPull, AClientThatAsksAgainIsNotSentToTheSameMember) {
+  const std::string third = "http://n3.example:5000";
+  BlobPull pull = may_go();
+  int sent = 0;
+  for (int i = 0; i < 30; ++i) {
+    pull.client = "10.0.0." + std::to_string(i);
+    if (!pulls(1, pull).contains(third)) continue;
+    ++sent;
+    EXPECT_FALSE(pulls(1, pull).contains(third)) << pull.client;
+  }
+  EXPECT_GT(sent, 5);
+  // Many behind one address are spread nevertheless.
+  pull.client = "10.0.1.1";
+  const auto from = pulls(30, pull);
+  ASSERT_EQ(from.size(), 3U);
+  for (const auto& [url, count] : from) EXPECT_NEAR(count, 10, 3) << url;
+}
+
 TEST_F(ClusterPull, NobodyIsSentToAMemberWhoseMarkLeavesTheBlobOut) {
   bed.mark("n2", {digest(layer)});
   see();

@@ -59,6 +59,7 @@ struct BlobPull {
   std::uint64_t length = std::numeric_limits<std::uint64_t>::max();  // as many as there are
   bool may_redirect = false;                                         // it can be sent to another member of the cluster
   bool secure = false;  // it came over TLS, and is not sent to a member that has none
+  std::string client;   // its address, to know it when it comes back; may be empty
   std::string ticket;   // what another member gave it along (ticket.h): stands for its credentials
 };
 

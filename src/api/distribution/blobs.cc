@@ -118,6 +118,7 @@ registry::BlobPull pull_of(const Call& call, const oci::Digest& digest) {
   registry::BlobPull pull;
   pull.may_redirect = true;
   pull.secure = call.request.connection.tls;
+  pull.client = call.request.connection.client;
   pull.ticket = call.ticket;
   if (none_match_hits(call.request.headers, digest)) {
     pull.length = 0;  // the answer has no body: no byte is checked for it, and nobody is sent anywhere

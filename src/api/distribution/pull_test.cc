@@ -81,6 +81,7 @@ TEST_F(PullTest, ABlobElsewhereIsARedirectWithItsTicket) {
   EXPECT_TRUE(registry.asked.may_redirect);
   EXPECT_EQ(registry.asked.offset, 5U);
   EXPECT_EQ(registry.asked.length, 5U);
+  EXPECT_FALSE(registry.asked.client.empty());
   EXPECT_EQ(bed.get(blob_url, {{"If-None-Match", "*"}}).status, 304) << "what the client has is fetched nowhere";
 }
 
