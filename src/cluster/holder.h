@@ -64,7 +64,7 @@ class Holder {
     // can be fetched.
     std::function<io::Task<Result<void>>(oci::Digest)> fetch;
     // The number of the mark that is put next, durable on this disk on return. Null: marks have none.
-    std::function<io::Task<Result<std::uint64_t>>()> number_mark;
+    std::function<io::Task<Result<std::uint64_t>>()> number_mark = nullptr;
     std::size_t fills = default_fills;
   };
   explicit Holder(Ports ports) : ports_(std::move(ports)) {}

@@ -306,10 +306,11 @@ TEST_F(Cluster, ALostFileIsFetchedAtOnceWhereSomebodyHasIt) {
 TEST_F(Cluster, ALossThatAPushOfTheSameBlobElsewhereFindsIsSaid) {
   push("x", {"n1"});
   start("n2");
-  ASSERT_TRUE(until([this] { return holds("n2", "x"); }));
+  start("n3");
+  ASSERT_TRUE(until([this] { return layout_size() == 3 && holds("n2", "x"); }));
   network = false;
   shelves["n2"].here.erase(digest("x"));  // and nobody noticed
-  push("x", {"n1"}, "elsewhere");
+  push("x", {"n1", "n3"}, "elsewhere");
   EXPECT_TRUE(until([this] { return !holds("n2", "x"); }, std::chrono::seconds(5)));
   network = true;
   EXPECT_TRUE(until([this] { return holds("n2", "x"); }));
