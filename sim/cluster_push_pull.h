@@ -3,8 +3,8 @@
 //
 // Checked, most of it after all is mended: tags and manifests have linearizable histories over all members (P3, P8;
 // answers that say they are stale apart, P6); what a tag shows is pullable whole through every member (P1, P2, P4, P7);
-// no member's mark says that its disk has what it lacks, at any time (P1); every view is equal to etcd's records, row by
-// row; every member is ready, without an alarm; no views differed.
+// no member's mark says that its disk has what it lacks, at any time (P1); every view is equal to etcd's records, row
+// by row; every member is ready, without an alarm, and knows its disk; no views differed.
 // An answer that was cut off, or an error that does not exclude it, is an operation that may have happened.
 //
 // Restores and forgetful voters lose what was acknowledged by their nature and are not in the mix.

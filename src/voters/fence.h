@@ -2,8 +2,9 @@
 //
 // A folder that was restored from an old copy, or cloned with its machine, looks like its own. Its etcd would vote
 // under a member id for which it has forgotten what it acknowledged, or that another uses. The other voters know: their
-// node/<id> shows a later start than disk.json, holds/<id> a later mark, or alive/<id> that somebody lives. They are read as they stand, without
-// a quorum: one that answers is enough. Where none does (all start from cold) the data is believed.
+// node/<id> shows a later start than disk.json, holds/<id> a later mark, or alive/<id> that somebody lives. They are
+// read as they stand, without a quorum: one that answers is enough. Where none does (all start from cold) the data is
+// believed.
 //
 // Thread rule: ask_others() on an executor; judge() is pure.
 #pragma once
