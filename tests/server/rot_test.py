@@ -396,11 +396,7 @@ class Scrub(RotCase):
 
 
 class Database(RotCase):
-    """hansa.db: the pages carry checksums.
-
-    Not covered: a flip in hansa.db-wal, which lies there after a kill. Its first damaged frame passes for the end of
-    the log, so the commits after it are gone without a word.
-    """
+    """hansa.db: the pages carry checksums. hansa.db-wal: its frames follow on each other."""
 
     def fill(self, server):
         """Something of every kind; returns the questions with their right answers."""
@@ -491,6 +487,33 @@ class Database(RotCase):
         self.restore(server, backup)
         self.assertTrue(self.start_or_say(server))
         self.assertEqual(self.answers(server, right, 'the backup'), 0)
+
+    def test_no_flip_in_the_log_of_a_killed_server_loses_what_was_acknowledged(self):
+        server = self.server(config={'storage': {'gc': False}})
+        right = self.fill(server)
+        size = (server.root / 'hansa.db-wal').stat().st_size
+        server.push_image('last/app', 'v1', seed=99, layer_size=100)  # damage to the very last commit is not known
+        del right['/v2/_catalog']
+        server.process.kill()
+        server.process.wait()
+        backup = self.folder / 'backup'
+        shutil.copytree(server.root, backup, ignore=shutil.ignore_patterns('*.sock'))
+        source, refused = random.Random(6), 0
+        places = [source.randrange(size) for _ in range(400 if FULL else 25)]
+        for place in places:
+            self.restore(server, backup)
+            flip(server.root / 'hansa.db-wal', place)
+            if not self.start_or_say(server):
+                refused += 1
+                self.assertIn('truncate -s', server.log())
+                continue
+            self.assertEqual(self.answers(server, right, f'byte {place} of the log flipped'), 0)
+            server.process.kill()
+            server.process.wait()
+        print(f'hansa.db-wal: {len(places)} flips, {refused} refused to start', file=sys.stderr)
+        self.restore(server, backup)
+        self.assertTrue(self.start_or_say(server))
+        self.assertEqual(self.answers(server, right, 'the log as it was'), 0)
 
     def test_a_running_servers_damaged_database_gives_right_answers_or_none(self):
         server = self.server(config={'storage': {'gc': False}})

@@ -11,6 +11,7 @@
 
 #include "io/wait.h"
 #include "meta/feed.h"
+#include "meta/sqlite/log_check.h"
 #include "meta/sqlite/vfs.h"
 #include "meta/sqlite/writer.h"
 
@@ -31,6 +32,7 @@ class RealStore final : public Store {
 
   Result<void> open() {
     HANSA_TRY(const bool unclean, vfs_.settle(options_.database.path));
+    if (unclean && options_.database.full_sync) HANSA_CHECK(check_last_log());
     HANSA_CHECK(writer_.open(unclean));
     revision_ = writer_.revision();
     feed_->start_at(revision_);
@@ -55,6 +57,7 @@ class RealStore final : public Store {
 
  private:
   class LocalLease;
+  Result<void> check_last_log();
   struct Waiting {
     Commit commit;
     std::optional<CommitCompletion> completion;  // absent: nobody waits (end of a lease)
@@ -102,6 +105,13 @@ class RealStore::LocalLease final : public Lease {
   io::Executor& executor_;
   LeaseId id_;
 };
+
+// Before SQLite reads it, which would end it at the damage without a word.
+Result<void> RealStore::check_last_log() {
+  const std::string path = options_.database.path + "-wal";
+  HANSA_TRY(auto log, vfs_.disk().open(path, io::OpenMode::read));
+  return check_log(*log, path);
+}
 
 Result<void> RealStore::enqueue(Waiting waiting) {
   const std::lock_guard guard(mutex_);

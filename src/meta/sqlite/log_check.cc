@@ -1,0 +1,128 @@
+#include "meta/sqlite/log_check.h"
+
+#include <array>
+#include <cstring>
+#include <optional>
+#include <vector>
+
+#include "meta/sqlite/vfs.h"
+
+namespace hansa::meta::sqlite {
+namespace {
+
+constexpr std::size_t header_bytes = 32;
+constexpr std::size_t frame_header_bytes = 24;
+constexpr std::size_t frame_bytes = frame_header_bytes + page_size;
+constexpr std::size_t sector = 512;  // what a disk writes whole or not at all
+
+struct Sum {
+  std::uint32_t a = 0;
+  std::uint32_t b = 0;
+  bool operator==(const Sum&) const = default;
+};
+
+// Over words in the order of the machine's bytes, as SQLite sums where it writes.
+Sum add(Sum sum, ConstBytes bytes) {
+  std::array<std::uint32_t, 2> words{};
+  for (std::size_t at = 0; at + sizeof(words) <= bytes.size(); at += sizeof(words)) {
+    std::memcpy(words.data(), bytes.data() + at, sizeof(words));
+    sum.a += words[0] + sum.b;
+    sum.b += words[1] + sum.a;
+  }
+  return sum;
+}
+
+// Stored numbers are big-endian, sums too.
+std::uint32_t number_at(ConstBytes bytes, std::size_t at) {
+  std::uint32_t out = 0;
+  for (const std::byte one : bytes.subspan(at, 4)) out = out << 8U | std::to_integer<std::uint32_t>(one);
+  return out;
+}
+
+Sum two_at(ConstBytes bytes, std::size_t at) {
+  return {.a = number_at(bytes, at), .b = number_at(bytes, at + 4)};
+}
+
+struct Frame {
+  bool commit = false;
+  Sum salts;
+  Sum stored;
+  std::uint64_t offset = 0;
+
+  // Its header may be half an older one if a power cut tore it there.
+  bool may_be_torn() const { return offset / sector != (offset + frame_header_bytes - 1) / sector; }
+};
+
+Frame frame_of(ConstBytes bytes, std::uint64_t offset) {
+  return {.commit = number_at(bytes, 4) != 0, .salts = two_at(bytes, 8), .stored = two_at(bytes, 16), .offset = offset};
+}
+
+Sum sum_of(Sum before, ConstBytes frame) {
+  return add(add(before, frame.first(8)), frame.subspan(frame_header_bytes));
+}
+
+Error damaged(const std::string& path, std::uint64_t offset) {
+  return make_error(ErrorCode::corrupt, Subject::file,
+                    path + " is damaged at byte " + std::to_string(offset) +
+                        ", and commits that were acknowledged come after it. Restore the folder from a backup; or, to "
+                        "go on without them, keep a copy of the folder and run: truncate -s " +
+                        std::to_string(offset) + " " + path);
+}
+
+// What the frames so far say.
+class Walk {
+ public:
+  explicit Walk(ConstBytes header) : salts_(two_at(header, 16)) {
+    const Sum own = add({}, header.first(24));
+    const Sum stored = two_at(header, 24);
+    before_ = {own, stored};
+    if (own == stored) return;
+    // Whichever of the two is the flipped one, the first frame was summed from the other; its salts are the header's.
+    misfit_ = 0;
+    salts_known_ = false;
+  }
+
+  // Whether something that was acknowledged is damaged, now that this frame was seen.
+  bool take(ConstBytes bytes, std::uint64_t offset) {
+    const Frame frame = frame_of(bytes, offset);
+    if (!salts_known_) salts_ = frame.salts;
+    salts_known_ = true;
+    const bool salted = frame.salts == salts_;
+    const Sum own = sum_of(before_.front(), bytes);
+    const bool one = before_.front() == before_.back();
+    const bool follows = salted && (own == frame.stored || (!one && sum_of(before_.back(), bytes) == frame.stored));
+    if (misfit_ && follows && after_commit_) return true;
+    before_ = {frame.stored, frame.stored};
+    if (!misfit_ && !follows) {
+      misfit_ = offset;
+      before_.front() = own;  // the next one was summed from what this one should say, or from what it says
+    }
+    after_commit_ = frame.commit && salted && !frame.may_be_torn();
+    return false;
+  }
+
+  std::uint64_t misfit() const { return *misfit_; }
+
+ private:
+  Sum salts_;
+  bool salts_known_ = true;
+  std::array<Sum, 2> before_;            // what the next frame may have been summed from
+  std::optional<std::uint64_t> misfit_;  // offset of the first that does not follow
+  bool after_commit_ = false;            // the last frame ended a transaction
+};
+
+}  // namespace
+
+Result<void> check_log(io::File& log, const std::string& path) {
+  std::vector<std::byte> bytes(frame_bytes);
+  HANSA_TRY(const std::size_t head, log.read(0, Bytes(bytes).first(header_bytes)));
+  if (head < header_bytes) return {};
+  Walk walk(ConstBytes(bytes).first(header_bytes));
+  for (std::uint64_t offset = header_bytes;; offset += frame_bytes) {
+    HANSA_TRY(const std::size_t got, log.read(offset, bytes));
+    if (got < frame_bytes) return {};
+    if (walk.take(bytes, offset)) return damaged(path, walk.misfit());
+  }
+}
+
+}  // namespace hansa::meta::sqlite

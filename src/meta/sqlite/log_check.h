@@ -1,0 +1,25 @@
+// LogCheck: whether a write-ahead log that the last process left lacks transactions that were acknowledged.
+//
+// SQLite ends the log at the first frame whose checksum does not fit: it takes that for the end of what the process
+// wrote before power failed. It may as well be a flipped bit among commits that were synced. The two can be told apart:
+// with synchronous=FULL a commit is synced before the next transaction writes anything. So where a commit frame and a
+// frame that was written after it follow on the misfit, what lies before them was durable, and is damaged.
+//
+// Frames follow on each other by their checksums, each of which begins with the one before, as it is stored; salts are
+// those of the log's header (the file format: https://sqlite.org/fileformat2.html, "The Write-Ahead Log").
+//
+// Not told apart: damage to the last transaction alone, which looks like one that power failure tore.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+#include "io/disk.h"
+
+namespace hansa::meta::sqlite {
+
+// corrupt, with what to do, if acknowledged transactions cannot be read. `path`: of the log. Reads only; blocks.
+// REQUIRES: a log of this room's pages (vfs.h), of a database with synchronous=FULL.
+Result<void> check_log(io::File& log, const std::string& path);
+
+}  // namespace hansa::meta::sqlite
