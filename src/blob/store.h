@@ -123,10 +123,11 @@ class BlobMaintenance {
   virtual ~BlobMaintenance() = default;
   // Digests greater than `after`, in order, at most `limit`.
   virtual io::Task<Result<std::vector<StoredBlob>>> list(std::optional<oci::Digest> after, std::size_t limit) = 0;
-  // Moves the file to the trash if `unnamed()` says so under the per-digest lock and the view has passed two ticks
-  // since its last receipt and since the process start (H1). Returns whether it moved. `unnamed` is called on a
-  // pool's thread and looks at the newest view.
-  virtual io::Task<Result<bool>> sweep(oci::Digest digest, std::function<bool()> unnamed) = 0;
+  // Moves each file to the trash if `unnamed` says so under the per-digest lock and the view has passed two ticks since
+  // its last receipt and since the process start (H1). Returns how many moved; on an error some may have. `unnamed` is
+  // called on a pool's thread and looks at the newest view. Neighbours in one call share their syncs.
+  virtual io::Task<Result<std::size_t>> sweep(std::vector<oci::Digest> digests,
+                                              std::function<bool(const oci::Digest&)> unnamed) = 0;
   // Unlinks what lies in the trash since before the tick before the current one; returns how many.
   virtual io::Task<Result<std::size_t>> empty_trash() = 0;
   // Re-hashes one blob fully; corrupt when it is not its digest (quarantined).

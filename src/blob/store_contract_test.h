@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -274,28 +275,48 @@ TYPED_TEST_P(BlobStoreContract, ListsAllBlobsOnceInOrderPageByPage) {
 }
 
 TYPED_TEST_P(BlobStoreContract, SweepsOnlyTwoTicksAfterTheStartAndTheLastReceipt) {
-  const auto yes = [] { return true; };
+  const auto yes = [](const oci::Digest&) { return true; };
   ASSERT_TRUE(this->wait(this->store().put(digest_of("old"), "old")));
   this->rig.set_tick(10);
   this->rig.restart();
   for (const TickNumber tick : {10u, 11u}) {
     this->rig.set_tick(tick);
-    EXPECT_FALSE(this->wait(this->rig.upkeep().sweep(digest_of("old"), yes)).value()) << "start, tick " << tick;
+    EXPECT_FALSE(this->wait(this->rig.upkeep().sweep({digest_of("old")}, yes)).value()) << "start, tick " << tick;
   }
   ASSERT_TRUE(this->wait(this->store().put(digest_of("new"), "new")));  // tick 11
   this->rig.set_tick(12);
   ASSERT_TRUE(this->wait(this->store().put(digest_of("third"), "third"))) << "does not make it forget the last tick's";
-  EXPECT_FALSE(this->wait(this->rig.upkeep().sweep(digest_of("new"), yes)).value());
-  EXPECT_TRUE(this->wait(this->rig.upkeep().sweep(digest_of("old"), yes)).value());
+  EXPECT_FALSE(this->wait(this->rig.upkeep().sweep({digest_of("new")}, yes)).value());
+  EXPECT_TRUE(this->wait(this->rig.upkeep().sweep({digest_of("old")}, yes)).value());
   ASSERT_TRUE(this->wait(this->store().renew_receipt(digest_of("new"))));
   this->rig.set_tick(13);
-  EXPECT_FALSE(this->wait(this->rig.upkeep().sweep(digest_of("new"), yes)).value()) << "the receipt was renewed";
+  EXPECT_FALSE(this->wait(this->rig.upkeep().sweep({digest_of("new")}, yes)).value()) << "the receipt was renewed";
   this->rig.set_tick(14);
-  EXPECT_FALSE(this->wait(this->rig.upkeep().sweep(digest_of("new"), [] { return false; })).value()) << "named";
+  EXPECT_FALSE(
+      this->wait(this->rig.upkeep().sweep({digest_of("new")}, [](const oci::Digest&) { return false; })).value())
+      << "named";
   EXPECT_EQ(read_blob(this->rig, digest_of("new")).value(), "new");
-  EXPECT_TRUE(this->wait(this->rig.upkeep().sweep(digest_of("new"), yes)).value());
+  EXPECT_TRUE(this->wait(this->rig.upkeep().sweep({digest_of("new")}, yes)).value());
   EXPECT_EQ(this->code_of_open(digest_of("new")), ErrorCode::not_found);
-  EXPECT_FALSE(this->wait(this->rig.upkeep().sweep(digest_of("new"), yes)).value()) << "nothing is left to move";
+  EXPECT_FALSE(this->wait(this->rig.upkeep().sweep({digest_of("new")}, yes)).value()) << "nothing is left to move";
+}
+
+TYPED_TEST_P(BlobStoreContract, SweepsManyInOneCallAndEachByItsOwnRight) {
+  std::vector<oci::Digest> all;
+  for (int i = 0; i < 20; ++i) {
+    const std::string text = "blob " + std::to_string(i);
+    ASSERT_TRUE(this->wait(this->store().put(digest_of(text), text)));
+    all.push_back(digest_of(text));
+  }
+  this->rig.set_tick(5);
+  ASSERT_TRUE(this->wait(this->store().renew_receipt(all[3])));
+  all.push_back(digest_of("never here"));
+  const auto unnamed = [named = all[7]](const oci::Digest& digest) { return digest != named; };
+  EXPECT_EQ(this->wait(this->rig.upkeep().sweep(all, unnamed)).value(), 18u);
+  const auto left = this->wait(this->rig.upkeep().list(std::nullopt, 100)).value();
+  std::set<oci::Digest> names;
+  for (const StoredBlob& blob : left) names.insert(blob.digest);
+  EXPECT_EQ(names, (std::set<oci::Digest>{all[3], all[7]}));
 }
 
 TYPED_TEST_P(BlobStoreContract, KeepsWhatIsBeingReadAndEmptiesTheTrashATickLater) {
@@ -303,7 +324,7 @@ TYPED_TEST_P(BlobStoreContract, KeepsWhatIsBeingReadAndEmptiesTheTrashATickLater
   ASSERT_TRUE(push(this->rig, "swept", text));
   this->rig.set_tick(5);
   const auto reader = this->wait(this->store().open(digest_of(text))).value();
-  ASSERT_TRUE(this->wait(this->rig.upkeep().sweep(digest_of(text), [] { return true; })).value());
+  ASSERT_TRUE(this->wait(this->rig.upkeep().sweep({digest_of(text)}, [](const oci::Digest&) { return true; })).value());
   EXPECT_EQ(this->code_of_open(digest_of(text)), ErrorCode::not_found);
   for (const TickNumber tick : {5u, 6u}) {
     this->rig.set_tick(tick);
@@ -329,7 +350,7 @@ REGISTER_TYPED_TEST_SUITE_P(BlobStoreContract, ReturnsTheBytesOfEverySize, Retur
                             KeepsStagedBlobsByTheirIds, ShowsStagedBytesBesideWhoeverAppendsAndAfterTheEnd,
                             GoesOnWithAStagedBlobAfterARestart, TakesNothingMoreAfterTheEnd,
                             GivesReceiptsOfTheTickItSawTheBlobAt, ListsAllBlobsOnceInOrderPageByPage,
-                            SweepsOnlyTwoTicksAfterTheStartAndTheLastReceipt,
+                            SweepsOnlyTwoTicksAfterTheStartAndTheLastReceipt, SweepsManyInOneCallAndEachByItsOwnRight,
                             KeepsWhatIsBeingReadAndEmptiesTheTrashATickLater, ScrubsSoundBlobsWithoutComplaint);
 
 }  // namespace hansa::blob

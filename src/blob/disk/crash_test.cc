@@ -225,7 +225,7 @@ TEST(Crash, AnInterruptedSweepLeavesTheBlobWholeOrGone) {
       const auto rig = rig_with_old_blob(seed);
       rig->set_tick(2);
       rig->ports().sim_disk.fail({.nth = nth, .for_ever = true});
-      (void)await(*rig, rig->store().sweep(digest_of(old_text()), [] { return true; }));
+      (void)await(*rig, rig->store().sweep({digest_of(old_text())}, [](const oci::Digest&) { return true; }));
       power_cut(*rig);
       ASSERT_NE(fate(*rig, old_text()), Fate::wrong) << "call " << nth << ", seed " << seed;
       ASSERT_TRUE(await(*rig, rig->store().list(std::nullopt, 10)));

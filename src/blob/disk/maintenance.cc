@@ -1,5 +1,6 @@
 // What upkeep does with the store: lists, sweeps, the trash, scrubbing.
 #include <algorithm>
+#include <set>
 
 #include "blob/disk/store_impl.h"
 #include "io/wait.h"
@@ -64,8 +65,9 @@ Result<void> Store::list_folder(oci::Algorithm algorithm, const std::string& fol
   return {};
 }
 
-io::Task<Result<bool>> Store::sweep(oci::Digest digest, std::function<bool()> unnamed) {
-  auto work = [this, digest, &unnamed] { return sweep_now(digest, unnamed); };
+io::Task<Result<std::size_t>> Store::sweep(std::vector<oci::Digest> digests,
+                                           std::function<bool(const oci::Digest&)> unnamed) {
+  auto work = [this, &digests, &unnamed] { return sweep_now(digests, unnamed); };
   co_return co_await io::blocking(io::Pool::upkeep, std::move(work));
 }
 
@@ -165,7 +167,29 @@ Result<void> Store::mend_sidecar_locked(const oci::Digest& digest, const Hashed&
 
 // ---- sweeping ---------------------------------------------------------------------------------------------------
 
-Result<bool> Store::sweep_now(const oci::Digest& digest, const std::function<bool()>& unnamed) {
+// A file that a crash brings back to its place is swept again; so one sync for all is enough.
+Result<std::size_t> Store::sweep_now(const std::vector<oci::Digest>& digests,
+                                     const std::function<bool(const oci::Digest&)>& unnamed) {
+  std::size_t count = 0;
+  std::set<std::string> folders;
+  Result<void> done;
+  for (const oci::Digest& digest : digests) {
+    const auto moved = move_to_trash(digest, unnamed);
+    if (!moved) {
+      done = moved.error();
+      break;
+    }
+    if (!*moved) continue;
+    ++count;
+    folders.insert(layout_.folder(digest));
+  }
+  if (count > 0) HANSA_CHECK(disk_.sync_directory(layout_.trash()));
+  for (const std::string& folder : folders) HANSA_CHECK(disk_.sync_directory(folder));
+  if (!done) return done.error();
+  return count;
+}
+
+Result<bool> Store::move_to_trash(const oci::Digest& digest, const std::function<bool(const oci::Digest&)>& unnamed) {
   const std::lock_guard guard(lock_of(digest));
   const TickNumber tick = options_.current_tick();
   if (started_at_ + 2 > tick) return false;
@@ -176,7 +200,7 @@ Result<bool> Store::sweep_now(const oci::Digest& digest, const std::function<boo
   }
   // Looks at a view that stands at `tick` or later, so that it shows every commit that a receipt could have led to
   // (H1).
-  if (!unnamed()) return false;
+  if (!unnamed(digest)) return false;
   const auto info = disk_.info(layout_.file(digest));
   if (!info && info.error().code == ErrorCode::not_found) return false;
   // The sums first: a blob without them is hashed when it is opened, sums without a blob would be litter.
@@ -184,8 +208,6 @@ Result<bool> Store::sweep_now(const oci::Digest& digest, const std::function<boo
   if (!removed && removed.error().code != ErrorCode::not_found) return removed.error();
   open_blobs_.drop(digest);
   HANSA_CHECK(disk_.rename(layout_.file(digest), layout_.trashed(digest, tick)));
-  HANSA_CHECK(disk_.sync_directory(layout_.trash()));
-  HANSA_CHECK(disk_.sync_directory(layout_.folder(digest)));
   return true;
 }
 

@@ -45,7 +45,8 @@ class Store final : public DiskBlobStore {
   io::Task<Result<Receipt>> renew_receipt(oci::Digest digest) override;
 
   io::Task<Result<std::vector<StoredBlob>>> list(std::optional<oci::Digest> after, std::size_t limit) override;
-  io::Task<Result<bool>> sweep(oci::Digest digest, std::function<bool()> unnamed) override;
+  io::Task<Result<std::size_t>> sweep(std::vector<oci::Digest> digests,
+                                      std::function<bool(const oci::Digest&)> unnamed) override;
   io::Task<Result<std::size_t>> empty_trash() override;
   io::Task<Result<void>> scrub(oci::Digest digest) override;
 
@@ -94,7 +95,9 @@ class Store final : public DiskBlobStore {
   Result<bool> put_away_if_damaged_locked(const oci::Digest& digest);
   Result<void> mend_sidecar_locked(const oci::Digest& digest, const Hashed& hashed);
   Result<void> scrub_now(const oci::Digest& digest);
-  Result<bool> sweep_now(const oci::Digest& digest, const std::function<bool()>& unnamed);
+  Result<std::size_t> sweep_now(const std::vector<oci::Digest>& digests,
+                                const std::function<bool(const oci::Digest&)>& unnamed);
+  Result<bool> move_to_trash(const oci::Digest& digest, const std::function<bool(const oci::Digest&)>& unnamed);
   Result<std::size_t> empty_trash_now();
   Result<std::vector<StoredBlob>> list_now(const std::optional<oci::Digest>& after, std::size_t limit);
   void remove_stray_sidecars(oci::Algorithm algorithm, const std::string& path,

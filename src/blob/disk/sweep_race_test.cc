@@ -66,8 +66,8 @@ io::Task<void> push_and_delete(Race& race) {
 io::Task<void> sweep_often(Race& race, bool& done) {
   const auto digest = digest_of(race.text);
   while (!done) {
-    const auto moved = co_await race.store.sweep(digest, [&race] { return race.view.unnamed(); });
-    if (moved && *moved) ++race.view.sweeps;
+    const auto moved = co_await race.store.sweep({digest}, [&race](const oci::Digest&) { return race.view.unnamed(); });
+    if (moved && *moved == 1) ++race.view.sweeps;
     (void)co_await race.store.empty_trash();
     (void)co_await io::sleep_for(race.pause());
   }
