@@ -1,6 +1,7 @@
 #include "api/api.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "api/access_log.h"
 #include "api/cors.h"
@@ -19,12 +20,13 @@ class NoRights final : public auth::AccessPolicy {
 
 Result<oci::RepositoryName> repository_of(const std::vector<std::string_view>& segments) {
   std::string name;
+  bool first = true;
   for (const auto segment : segments) {
     // An encoded slash stays inside its segment: it never separates components.
     if (segment.find('/') != std::string_view::npos) {
       return make_error(ErrorCode::invalid, Subject::name, "a repository name has no encoded slashes (%2F)");
     }
-    if (!name.empty()) name += '/';
+    if (!std::exchange(first, false)) name += '/';
     name += segment;
     if (name.size() > oci::max_repository_name) break;  // parse() refuses it
   }

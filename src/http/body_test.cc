@@ -79,6 +79,22 @@ TEST(IncomingBody, ABrokenChunkIsInvalidAndEndsTheConnection) {
   EXPECT_TRUE(client.closed());
 }
 
+TEST(IncomingBody, WhatFollowsAChunkSizeIsAnExtensionOrAnError) {
+  for (const char* good : {"5", "005", "5;a=b", "5 ;a", "5\t;a=\"b c\""}) {
+    Running running(echo);
+    Client client(running.port());
+    const Answer answer = client.ask(put + "Transfer-Encoding: chunked\r\n\r\n" + good + "\r\nhello\r\n0\r\n\r\n");
+    EXPECT_EQ(answer.body, "PUT /p 5:hello") << good;
+  }
+  for (const char* bad : {"5 ", "5\t", "5 x", "5 0", "5x", "5 \n"}) {
+    Running running(echo);
+    Client client(running.port());
+    const Answer answer = client.ask(put + "Transfer-Encoding: chunked\r\n\r\n" + bad + "\r\nhello\r\n0\r\n\r\n");
+    EXPECT_EQ(answer.status, 400) << bad;
+    EXPECT_TRUE(client.closed()) << bad;
+  }
+}
+
 TEST(IncomingBody, OneThatEndsTooEarlyIsAnError) {
   for (const char* framing : {"Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\na\r\nhello"}) {
     Running running(echo);

@@ -43,8 +43,10 @@ Result<void> ChunkDecoder::take_size(char c) {
   if (digits_ == 0) return broken("a chunk size must begin with a hexadecimal digit");
   if (c == '\r') {
     state_ = State::size_lf;
-  } else if (c == ';' || c == ' ' || c == '\t') {
+  } else if (c == ';') {
     state_ = State::extension;
+  } else if (c == ' ' || c == '\t') {
+    state_ = State::before_extension;
   } else {
     return broken("a chunk size holds something that is not a hexadecimal digit");
   }
@@ -56,6 +58,15 @@ Result<void> ChunkDecoder::take(char c) {
     case State::size:
       if (++line_bytes_ > max_chunk_line) return broken("a chunk size line is too long");
       return take_size(c);
+    // Space is for extensions alone: what else stands there is a size to some and none to others.
+    case State::before_extension:
+      if (++line_bytes_ > max_chunk_line) return broken("a chunk size line is too long");
+      if (c == ';') {
+        state_ = State::extension;
+      } else if (c != ' ' && c != '\t') {
+        return broken("a space after a chunk size that no extension follows");
+      }
+      return {};
     case State::extension:
       if (++line_bytes_ > max_chunk_line) return broken("a chunk extension is too long");
       if (c == '\r') {

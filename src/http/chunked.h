@@ -30,7 +30,8 @@ class ChunkDecoder {
 
  private:
   enum class State : std::uint8_t {
-    size,       // hexadecimal digits
+    size,  // hexadecimal digits
+    before_extension,
     extension,  // up to CR
     size_lf,    // the LF of the size line
     data,       // data_left_ bytes
