@@ -63,7 +63,7 @@ class OldCopy(ct.TestCase):
         processes = [pid for pid in (victim.pid, victim.etcd_pid) if pid]
         for pid in processes:
             ct.tool.send(pid, signal.SIGSTOP)
-        shutil.copytree(victim.data, copy)
+        shutil.copytree(victim.data, copy, ignore=shutil.ignore_patterns('*.sock'))
         for pid in processes:
             ct.tool.send(pid, signal.SIGCONT)
 
