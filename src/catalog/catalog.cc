@@ -95,16 +95,22 @@ bool Catalog::passed_within(io::Duration span) const {
   return began != never && clock_.boot().since_boot.count() - began <= span.count();
 }
 
-io::Task<Result<Submitted>> Catalog::submit(Planner planner) {
+io::Task<Result<Submitted>> Catalog::submit(Planner planner, Weight weight) {
   bool fenced = false;  // a barrier begun after the request arrived has passed
   for (int attempt = 0; attempt < max_plan_attempts;) {
     const std::string operation = random_.hex(operation_id_bytes);
     Revision planned_at = 0;
     Result<Plan> plan = Plan{};
-    {
-      HANSA_CO_TRY(Snapshot now, snapshot());
+    auto look = [&]() -> Result<void> {
+      HANSA_TRY(Snapshot now, snapshot());
       planned_at = now.revision();
       plan = planner(Planning{now, operation, clock_.wall()});
+      return {};
+    };
+    if (weight == Weight::heavy) {
+      HANSA_CO_CHECK(co_await io::blocking(io::Pool::metadata, std::move(look)));
+    } else {
+      HANSA_CO_CHECK(look());
     }
     if (!plan && !fenced) {
       HANSA_CO_CHECK(co_await barrier());

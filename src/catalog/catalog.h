@@ -31,6 +31,8 @@ inline constexpr io::Duration base_backoff = std::chrono::milliseconds(1);  // d
 inline constexpr io::Duration max_backoff = std::chrono::milliseconds(200);
 
 using Planner = std::function<Result<Plan>(const Planning&)>;
+// How much a planner looks at: a heavy one at hundreds of records, for which no event loop is held up.
+enum class Weight : std::uint8_t { light, heavy };
 
 struct Submitted {
   Revision revision = 0;  // of the commit; of the snapshot when nothing was to do
@@ -63,8 +65,9 @@ class Catalog {
   //  - a refusal is planned once more after a barrier (H9) and then returned;
   //  - a conflict waits until the view has what conflicted and plans again, up to max_plan_attempts: then unavailable;
   //  - an unknown outcome submits the identical commit again (H8); what cannot be told is ErrorCode::ambiguous.
-  // The planner is called on the caller's thread, possibly several times, each time with a new operation id.
-  io::Task<Result<Submitted>> submit(Planner planner);
+  // The planner is called on the caller's thread, or if it is heavy on a pool's, possibly several times, each time with
+  // a new operation id.
+  io::Task<Result<Submitted>> submit(Planner planner, Weight weight = Weight::light);
 
   // Number of the newest tick that this process has seen; 0 before the first start. Cheap, thread-safe.
   TickNumber newest_tick() const { return newest_tick_.load(std::memory_order_acquire); }

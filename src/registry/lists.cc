@@ -87,7 +87,7 @@ io::Task<Result<ReferrerList>> Service::list_referrers(auth::Access who, oci::Re
                       .annotations = std::move(entry.annotations)};
     if (entry.annotations_in_body) {
       HANSA_CO_TRY(const auto body, co_await manifest_body(state.digest, state.size));
-      HANSA_CO_TRY(auto parsed, oci::parse_manifest(state.media_type, as_bytes(*body)));
+      HANSA_CO_TRY(auto parsed, co_await read_manifest(state.media_type, body));
       referrer.annotations = std::move(parsed.annotations);
     }
     list.referrers.push_back(std::move(referrer));

@@ -137,11 +137,12 @@ io::Task<Result<std::vector<catalog::Receipt>>> Service::confirm(oci::Digest dig
 }
 
 io::Task<Result<void>> Service::submit_with_receipts(oci::Digest digest, std::uint64_t size, blob::Receipt own,
-                                                     std::optional<catalog::Receipt> relayed, ReceiptPlanner plan) {
+                                                     std::optional<catalog::Receipt> relayed, ReceiptPlanner plan,
+                                                     catalog::Weight weight) {
   for (int attempt = 0; attempt < max_receipt_renewals; ++attempt) {
     HANSA_CO_TRY(const auto receipts,
                  co_await confirm(digest, size, std::move(own), std::exchange(relayed, std::nullopt)));
-    auto submitted = co_await catalog_.submit(plan(receipts));
+    auto submitted = co_await catalog_.submit(plan(receipts), weight);
     if (submitted) co_return Result<void>{};
     if (submitted.error().code != ErrorCode::conflict) co_return submitted.error();
     auto renewed = co_await blobs_.renew_receipt(digest);
@@ -176,13 +177,13 @@ io::Task<Result<bool>> Service::load_references() {
     HANSA_CO_TRY(const auto reader, co_await open_blob(entry.digest));
     const std::uint64_t size = reader->size();
     HANSA_CO_TRY(const auto body, co_await manifest_body(entry.digest, size));
-    HANSA_CO_TRY(auto parsed, oci::parse_manifest(entry.media_type, as_bytes(*body)));
+    HANSA_CO_TRY(auto parsed, co_await read_manifest(entry.media_type, body));
     auto manifest = std::make_shared<const oci::Manifest>(std::move(parsed));
     catalog::Planner plan = [name = entry.repository, digest = entry.digest,
                              manifest](const catalog::Planning& planning) {
       return plan_load_references(planning, name, digest, manifest);
     };
-    HANSA_CO_CHECK(co_await catalog_.submit(std::move(plan)));
+    HANSA_CO_CHECK(co_await catalog_.submit(std::move(plan), weight_of(*manifest)));
   }
   co_return !missing.empty();
 }

@@ -122,7 +122,8 @@ class Service final : public RegistryService {
   using ReceiptPlanner = std::function<catalog::Planner(const std::vector<catalog::Receipt>&)>;
   // `relayed`: another member's, got while the bytes came.
   io::Task<Result<void>> submit_with_receipts(oci::Digest digest, std::uint64_t size, blob::Receipt own,
-                                              std::optional<catalog::Receipt> relayed, ReceiptPlanner plan);
+                                              std::optional<catalog::Receipt> relayed, ReceiptPlanner plan,
+                                              catalog::Weight weight = catalog::Weight::light);
   io::Task<Result<std::vector<catalog::Receipt>>> confirm(oci::Digest digest, std::uint64_t size, blob::Receipt own,
                                                           std::optional<catalog::Receipt> relayed);
   io::Task<Result<void>> link(oci::RepositoryName repository, oci::Digest digest, std::uint64_t size,
@@ -212,6 +213,9 @@ class Service final : public RegistryService {
 Result<void> require(const auth::Access& who, auth::Action action, const oci::RepositoryName& repository);
 Result<void> require_push(const auth::Access& who, const oci::RepositoryName& repository);
 
+// Parses a manifest's body; a large one on a pool's thread.
+io::Task<Result<oci::Manifest>> read_manifest(std::string media_type, std::shared_ptr<const std::string> body);
+catalog::Weight weight_of(const oci::Manifest& manifest);
 // The manifest as the view has it; empty: it is not there.
 Result<std::optional<catalog::ManifestState>> look_up(catalog::Snapshot& view, const oci::RepositoryName& repository,
                                                       const oci::Reference& reference);

@@ -69,13 +69,14 @@ io::Task<Result<void>> Upkeep::load_references() {
 
 io::Task<Result<void>> Upkeep::load_one(catalog::Snapshot::Unloaded entry) {
   HANSA_CO_TRY(const auto body, co_await read_body(entry.digest));
-  HANSA_CO_TRY(auto parsed, oci::parse_manifest(entry.media_type, as_bytes(body)));
+  auto read = [&entry, &body] { return oci::parse_manifest(entry.media_type, as_bytes(body)); };
+  HANSA_CO_TRY(auto parsed, co_await io::blocking(io::Pool::upkeep, std::move(read)));
   auto manifest = std::make_shared<const oci::Manifest>(std::move(parsed));
   catalog::Planner plan = [name = entry.repository, digest = entry.digest,
                            manifest](const catalog::Planning& planning) {
     return plan_load_references(planning, name, digest, manifest);
   };
-  auto loaded = co_await ports_.catalog.submit(std::move(plan));
+  auto loaded = co_await ports_.catalog.submit(std::move(plan), catalog::Weight::heavy);
   if (!loaded && loaded.error().code != ErrorCode::not_found) co_return loaded.error();
   co_return Result<void>{};
 }
@@ -145,7 +146,7 @@ io::Task<Result<void>> Upkeep::sweep_chunks(oci::RepositoryName name, std::vecto
     catalog::Planner plan = [name, chunk = std::move(chunk), leader](const catalog::Planning& planning) {
       return plan_sweep(planning, name, chunk, catalog::SweepRules{}, leader);
     };
-    auto swept = co_await ports_.catalog.submit(std::move(plan));
+    auto swept = co_await ports_.catalog.submit(std::move(plan), catalog::Weight::heavy);
     // A busy repository wins every race; the next cycle finds the rest.
     if (!swept && swept.error().code != ErrorCode::unavailable) co_return swept.error();
     if (swept && swept->changed) swept_records_ += count;
