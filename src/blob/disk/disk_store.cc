@@ -116,7 +116,7 @@ std::optional<ChunkSums> Store::read_sidecar(const oci::Digest& digest, std::uin
   std::vector<std::byte> bytes(sidecar_size(size) + 1);
   const auto got = (*file)->read(0, bytes);
   if (!got) return std::nullopt;
-  return decode_sidecar(Bytes(bytes).first(*got), size);
+  return decode_sidecar(Bytes(bytes).first(*got), digest, size);
 }
 
 // No sound sidecar: the bytes are believed only after they were hashed whole.
@@ -128,7 +128,7 @@ Result<std::shared_ptr<OpenBlob>> Store::rebuild_locked(const oci::Digest& diges
                       "the stored bytes of " + digest.text() + " are damaged" + (moved ? " and were put away" : "") +
                           "; push the blob again to heal it");
   }
-  if (auto written = write_sidecar(layout_.sidecar(digest), hashed.size, hashed.sums); !written) {
+  if (auto written = write_sidecar(layout_.sidecar(digest), digest, hashed.size, hashed.sums); !written) {
     log_.warn("cannot write the checksums of a blob", {{"digest", digest.text()}, {"error", written.error().message}});
   }
   auto blob = std::make_shared<OpenBlob>(digest, std::move(file), hashed.size, std::move(hashed.sums));

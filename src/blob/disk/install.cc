@@ -24,10 +24,11 @@ Result<void> Store::make_folder(const oci::Digest& digest) {
   return {};
 }
 
-Result<void> Store::write_sidecar(const std::string& path, std::uint64_t size, const ChunkSums& sums) {
+Result<void> Store::write_sidecar(const std::string& path, const oci::Digest& digest, std::uint64_t size,
+                                  const ChunkSums& sums) {
   HANSA_TRY(auto file, disk_.open(path, io::OpenMode::create));
   HANSA_CHECK(file->truncate(0));
-  HANSA_CHECK(file->write(0, as_bytes(encode_sidecar(size, sums))));
+  HANSA_CHECK(file->write(0, as_bytes(encode_sidecar(digest, size, sums))));
   if (size < synced_sidecar_from) return {};
   return file->sync();
 }
@@ -46,7 +47,7 @@ void Store::give_up_staged(DiskStaged& staged, const oci::Digest& digest) {
 }
 
 Result<void> Store::sync_staged(DiskStaged& staged, const oci::Digest& digest, const ChunkSums& sums) {
-  HANSA_CHECK(write_sidecar(layout_.staged_sidecar(staged.id()), staged.size(), sums));
+  HANSA_CHECK(write_sidecar(layout_.staged_sidecar(staged.id()), digest, staged.size(), sums));
   auto synced = staged.file().sync();
   if (synced) return {};
   give_up_staged(staged, digest);

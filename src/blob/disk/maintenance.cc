@@ -162,7 +162,7 @@ Result<void> Store::mend_sidecar_locked(const oci::Digest& digest, const Hashed&
   if (read_sidecar(digest, hashed.size) == hashed.sums) return {};
   log_.warn("the checksums of a blob were missing or damaged and are made anew", {{"digest", digest.text()}});
   open_blobs_.drop(digest);
-  return write_sidecar(layout_.sidecar(digest), hashed.size, hashed.sums);
+  return write_sidecar(layout_.sidecar(digest), digest, hashed.size, hashed.sums);
 }
 
 // ---- sweeping ---------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ constexpr std::size_t read_step = MiB;
 
 // Little-endian, as every machine we run on. Changing it needs a new magic.
 struct Header {
-  char magic[4] = {'H', 'C', 'R', '1'};
+  char magic[4] = {'H', 'C', 'R', '2'};
   std::uint32_t chunk = chunk_size;
   std::uint64_t size = 0;
 };
@@ -23,29 +23,34 @@ void append(std::string& out, const T& value) {
   out.append(reinterpret_cast<const char*>(&value), sizeof value);
 }
 
+// So that a file of another blob, sidecar and all, is not taken for this one.
+std::uint32_t own_sum(const oci::Digest& digest, ConstBytes body) {
+  return crc32c(body, crc32c(digest.hash()));
+}
+
 }  // namespace
 
 std::size_t sidecar_size(std::uint64_t blob_size) {
   return sizeof(Header) + (chunk_count(blob_size) + 1) * sizeof(std::uint32_t);
 }
 
-std::string encode_sidecar(std::uint64_t size, const ChunkSums& sums) {
+std::string encode_sidecar(const oci::Digest& digest, std::uint64_t size, const ChunkSums& sums) {
   std::string out;
   Header header;
   header.size = size;
   append(out, header);
   out.append(reinterpret_cast<const char*>(sums.data()), sums.size() * sizeof(std::uint32_t));
-  append(out, crc32c(as_bytes(out)));
+  append(out, own_sum(digest, as_bytes(out)));
   return out;
 }
 
-std::optional<ChunkSums> decode_sidecar(ConstBytes file, std::uint64_t size) {
+std::optional<ChunkSums> decode_sidecar(ConstBytes file, const oci::Digest& digest, std::uint64_t size) {
   const std::size_t count = chunk_count(size);
   const std::size_t body = sizeof(Header) + count * sizeof(std::uint32_t);
   if (file.size() != sidecar_size(size)) return std::nullopt;
   std::uint32_t own = 0;
   std::memcpy(&own, file.data() + body, sizeof own);
-  if (own != crc32c(file.first(body))) return std::nullopt;
+  if (own != own_sum(digest, file.first(body))) return std::nullopt;
   Header header;
   std::memcpy(&header, file.data(), sizeof header);
   const Header expected;

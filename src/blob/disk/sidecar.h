@@ -1,5 +1,6 @@
-// The sidecar of a blob: a CRC32C per 64 KiB chunk. It carries a checksum of its own, and one that is missing, torn or
-// of another size is made anew after the blob was hashed whole (P4): bytes are never believed without it.
+// The sidecar of a blob: a CRC32C per 64 KiB chunk. It carries a checksum of its own, over the blob's digest too. One
+// that is missing, torn, of another size or of another blob is made anew after the blob was hashed whole (P4): bytes
+// are never believed without it.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +12,7 @@
 #include "base/bytes.h"
 #include "blob/store.h"
 #include "io/disk.h"
+#include "oci/digest.h"
 
 namespace hansa::blob::disk {
 
@@ -21,9 +23,9 @@ inline std::uint64_t chunk_count(std::uint64_t size) {
 }
 
 std::size_t sidecar_size(std::uint64_t blob_size);  // bytes
-std::string encode_sidecar(std::uint64_t size, const ChunkSums& sums);
-// Empty when it is not a sound sidecar of a blob of `size` bytes.
-std::optional<ChunkSums> decode_sidecar(ConstBytes file, std::uint64_t size);
+std::string encode_sidecar(const oci::Digest& digest, std::uint64_t size, const ChunkSums& sums);
+// Empty when it is not a sound sidecar of that blob with `size` bytes.
+std::optional<ChunkSums> decode_sidecar(ConstBytes file, const oci::Digest& digest, std::uint64_t size);
 
 // Hands the first `length` bytes of a file to `use` in order; fewer if the file is shorter. Blocks.
 Result<void> read_all(io::File& file, std::uint64_t length, const std::function<void(ConstBytes)>& use);

@@ -76,7 +76,8 @@ class Store final : public DiskBlobStore {
   Result<Receipt> put_now(const oci::Digest& digest, const std::string& content);
   Result<Receipt> renew_now(const oci::Digest& digest);
   Result<void> discard_now(const std::string& id);
-  Result<void> write_sidecar(const std::string& path, std::uint64_t size, const ChunkSums& sums);
+  Result<void> write_sidecar(const std::string& path, const oci::Digest& digest, std::uint64_t size,
+                             const ChunkSums& sums);
 
   // install.cc
   Result<void> make_folder(const oci::Digest& digest);
