@@ -10,6 +10,7 @@
 #include "meta/sqlite/store.h"
 #include "node/cluster_side.h"
 #include "node/identity.h"
+#include "node/reserve.h"
 #include "node/traffic_watch.h"
 #include "node/view_fetch.h"
 #include "registry/service.h"
@@ -54,6 +55,7 @@ class RealNode final : public Node {
   Result<void> recognise();
   io::Task<Result<void>> store_identity(std::int64_t measured_ms);
   io::Task<Result<std::uint64_t>> number_mark();
+  io::Task<void> reserve_loop();
   io::Task<Result<void>> take_part();
   io::Task<Result<void>> submit_start();
   Result<void> open_blobs();
@@ -318,8 +320,20 @@ io::Task<void> check_everything(upkeep::Upkeep& upkeep, Logger& log) {
     log.info("checked the bytes of this folder", {{"blobs", report->checked}, {"corrupt", report->corrupt.size()}});
 }
 
+io::Task<void> RealNode::reserve_loop() {
+  constexpr io::Duration look_again = std::chrono::seconds(10);
+  while (true) {
+    auto keep = [this] { return keep_reserve(ports_.disk, options_.root, options_.reserve); };
+    const auto kept = co_await io::blocking(io::Pool::upkeep, std::move(keep));
+    if (!kept) ports_.log.warn("no space can be kept for a start", {{"error", kept.error().message}});
+    auto slept = co_await io::sleep_for(look_again);
+    if (!slept) co_return;
+  }
+}
+
 io::Task<Result<void>> RealNode::open() {
   auto open_files = [this]() -> Result<void> {
+    use_reserve(ports_.disk, ports_.log, options_.root, options_.reserve);
     HANSA_CHECK(open_root());
     return open_metadata();
   };
@@ -330,6 +344,7 @@ io::Task<Result<void>> RealNode::open() {
   HANSA_CO_CHECK(co_await io::blocking(io::Pool::metadata, std::move(open_stores)));
   start_upkeep();
   if (check_files_) scope_.spawn("check", check_everything(*upkeep_, ports_.log));
+  if (options_.reserve > 0) scope_.spawn("reserve", reserve_loop());
   ready_ = true;
   co_return Result<void>{};
 }

@@ -103,6 +103,7 @@ struct Options {
   io::Duration scrub_interval{};    // 0: no periodic scrub
   std::size_t max_uploads = 1000;   // open sessions
   bool own_metadata_thread = true;  // false in the simulator
+  std::uint64_t reserve = 0;        // bytes of the disk that are kept for a start (node/reserve.h); 0: none
   std::optional<ClusterOptions> cluster;
 };
 

@@ -15,6 +15,7 @@
 #include "api/api.h"
 #include "api/distribution/distribution.h"
 #include "io/asio/posix_disk.h"
+#include "node/reserve.h"
 #include "server/config/units.h"
 #include "server/import.h"
 #include "server/version.h"
@@ -95,6 +96,7 @@ node::Options node_options(const config::Config& config) {
   options.gc_interval = config.storage.gc_interval;
   options.verify_every = config.storage.verify_every;
   options.scrub_interval = config.scrub_interval.value_or(io::Duration::zero());
+  options.reserve = node::default_reserve;
   return options;
 }
 

@@ -129,6 +129,34 @@ class FullDisk(DiskCase):
         server.start()
         self.pulls(server, images)
 
+    def test_a_start_on_a_full_disk_serves_pulls(self):
+        server, images = self.small_server(), {}
+        self.push(server, 'v1', 600_000, images)
+        reserve = self.disk / 'root/reserve'
+        ht.wait_for(reserve.exists, 30, 'space is kept for a start')
+        for end in (lambda: server.stop(), lambda: (server.process.kill(), server.process.wait())):
+            ht.wait_for(lambda: reserve.exists() and reserve.stat().st_size == DISK * MIB // 64, 30, 'it is kept')
+            filler = self.fill()
+            end()
+            self.take_the_rest()
+            server.start()
+            self.pulls(server, images)
+            self.is_spec_error(self.push(server, 'late', 1_000_000, images), 507)
+            self.assertEqual(server.request('GET', '/readyz').status, 200)
+            filler.unlink()
+            (self.disk / 'rest').unlink(missing_ok=True)
+            self.assertEqual(self.push(server, 'after', 100_000, images).status, 201)
+
+    def take_the_rest(self):
+        """What the end of the process gave back."""
+        with open(self.disk / 'rest', 'wb', buffering=0) as file:
+            for size in (4096, 1):
+                try:
+                    while True:
+                        file.write(b'\0' * size)
+                except OSError:
+                    pass
+
     def test_every_kind_of_write_is_refused_and_can_be_tried_again(self):
         """Chunks, whole blobs, manifests, tags: 507 now, and the very same request succeeds when there is space."""
         server, images = self.small_server(), {}
