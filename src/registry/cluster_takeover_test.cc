@@ -1,51 +1,9 @@
 // Upload sessions whose member is lost, on simulated members: who has the bytes goes on with them.
 #include "registry/testing/body_with_a_point.h"
-#include "registry/testing/cluster_bed.h"
+#include "registry/testing/takeover.h"
 
 namespace hansa::registry::testing {
 namespace {
-
-using namespace std::chrono_literals;
-
-const std::string large(3'000'000, 'l');
-
-class ClusterTakeover : public ::testing::Test {
- protected:
-  void SetUp() override { bed.settle(); }
-  std::string begin(const std::string& at) {
-    return bed[at].run(bed[at].registry->begin_upload(bed[at].alice(), repository, oci::Algorithm::sha256))->session;
-  }
-  Result<UploadStatus> status(const std::string& at, const std::string& session, const std::string& user = "alice") {
-    return bed[at].run(bed[at].registry->upload_status(bed[at].as(user), repository, session));
-  }
-  Result<UploadStatus> append(const std::string& at, const std::string& session, const std::string& text,
-                              std::optional<std::uint64_t> first = std::nullopt) {
-    io::MemorySource source(as_bytes(text));
-    std::optional<ChunkRange> range;
-    if (first) range = ChunkRange{.first = *first, .last = *first + text.size() - 1};
-    return bed[at].run(bed[at].registry->append_upload(bed[at].alice(), repository, session, range, source));
-  }
-  Result<void> finish(const std::string& at, const std::string& session, const std::string& whole,
-                      const std::string& rest = "") {
-    io::MemorySource source(as_bytes(rest));
-    return bed[at].run(
-        bed[at].registry->finish_upload(bed[at].alice(), repository, session, std::nullopt, source, digest(whole)));
-  }
-  static std::uint64_t received(const Result<UploadStatus>& answer) {
-    EXPECT_TRUE(answer) << describe(answer.error());
-    return answer ? answer->received : 0;
-  }
-  // The process ends without a word; the others have noticed.
-  void lose(const std::string& id, bool lease_ended = true) {
-    bed.stop(id, lease_ended);
-    bed.shared.world.run_for(2s);
-  }
-  std::string keeper() { return bed["n2"].asked["relay.append"] > 0 ? "n2" : "n3"; }
-  std::string other(const std::string& id) { return id == "n2" ? "n3" : "n2"; }
-
-  const oci::RepositoryName repository = name("team/app");
-  ClusterBed bed{3};
-};
 
 TEST_F(ClusterTakeover, AnUploadWhoseMemberIsLostGoesOnThroughAnyOtherAfterWhatWasAcknowledged) {
   const auto session = begin("n1");
@@ -74,33 +32,6 @@ TEST_F(ClusterTakeover, ALeaseThatStillStandsDoesNotHoldUpWhoHasTheBytes) {
   ASSERT_TRUE(append("n1", session, "abc"));
   lose("n1", false);
   EXPECT_EQ(received(status("n2", session)), 3U);
-}
-
-TEST_F(ClusterTakeover, AMemberThatIsStartedAnewIsWaitedFor) {
-  const auto none = begin("n1");
-  const auto some = begin("n1");
-  ASSERT_TRUE(append("n1", some, "abc"));
-  bed["n1"].pulses->stand_aside();
-  bed.shared.world.run_for(cluster::pulse_interval * 2);
-  bed.stop("n1", false);
-  std::vector<Result<UploadStatus>> done;
-  const auto ask = [](Member& at, oci::RepositoryName where, std::string session, std::uint64_t first,
-                      std::vector<Result<UploadStatus>>* out) -> io::Task<void> {
-    io::MemorySource source(as_bytes(std::string_view("def")));
-    const ChunkRange range{.first = first, .last = first + 2};
-    out->push_back(
-        co_await at.registry->append_upload(at.alice(), std::move(where), std::move(session), range, source));
-  };
-  io::TaskScope two(bed["n2"].executor);
-  io::TaskScope three(bed["n3"].executor);
-  two.spawn("append", ask(bed["n2"], repository, none, 0, &done));
-  three.spawn("append", ask(bed["n3"], repository, some, 3, &done));
-  bed.shared.world.run_for(600ms);
-  bed["n1"].start();
-  EXPECT_TRUE(bed.shared.world.run_until([&] { return done.size() == 2; }, 1min));
-  for (const auto& one : done) EXPECT_TRUE(one) << describe(one.error());
-  EXPECT_EQ(status("n2", none)->received, 3U);
-  EXPECT_EQ(status("n2", some)->received, 6U);
 }
 
 TEST_F(ClusterTakeover, AMomentsSilenceIsUnavailable) {
@@ -360,49 +291,6 @@ TEST_F(ClusterTakeover, AnOwnerThatItsPeerReachesIsNotTakenOver) {
   EXPECT_EQ(received(status(keeper(), session)), 3U);
 }
 
-TEST_F(ClusterTakeover, AnOwnerThatComesBackWithAnOlderPartPassesItsRequestsOn) {
-  const auto session = begin("n1");
-  ASSERT_TRUE(append("n1", session, "abc"));
-  lose("n1");
-  ASSERT_EQ(received(append("n2", session, "def", 3)), 6U);
-  bed["n1"].start();
-  bed.settle();
-  EXPECT_EQ(bed["n1"].staged_files(), 1U);
-  EXPECT_EQ(received(status("n1", session)), 6U);
-  EXPECT_EQ(received(append("n1", session, "ghi", 6)), 9U);
-  EXPECT_EQ(received(status("n3", session)), 9U);
-  ASSERT_TRUE(finish("n1", session, "abcdefghi"));
-  EXPECT_EQ(bed.copies_of(digest("abcdefghi")), 2U);
-}
-
-// Power loss takes what was not synced: a 202 promises memory of two members, not their disks.
-TEST_F(ClusterTakeover, AnOwnerThatLostItsBytesGoesOnWithThePeers) {
-  const auto session = begin("n1");
-  ASSERT_TRUE(append("n1", session, "abc"));
-  bed.stop("n1");
-  ASSERT_TRUE(bed["n1"].disk.remove("/data/staging/" + session));
-  bed["n1"].start();
-  bed.settle();
-  EXPECT_EQ(received(status("n1", session)), 3U);
-  EXPECT_EQ(received(append("n1", session, "def")), 6U);
-  EXPECT_TRUE(finish("n2", session, "abcdef"));
-}
-
-// A rolling restart: each has only what lies on its disk, and they say the same.
-TEST_F(ClusterTakeover, ARestartOfAllMembersLeavesTheUploadWhereItWas) {
-  const auto session = begin("n1");
-  ASSERT_TRUE(append("n1", session, "abc"));
-  for (const std::string id : {"n1", "n2", "n3"}) {
-    bed[id].stop();
-    bed[id].start();
-    bed.settle();
-  }
-  EXPECT_EQ(received(append("n3", session, "def")), 6U);
-  lose("n1");
-  EXPECT_EQ(received(status("n3", session)), 6U);
-  EXPECT_TRUE(finish("n2", session, "abcdef"));
-}
-
 // A 202 with nobody else in reach: the peer has less, and the client is told instead of being refused for good.
 TEST_F(ClusterTakeover, APutOfAnUploadThatLacksBytesIsToldWhereItStands) {
   const auto session = begin("n1");
@@ -430,24 +318,6 @@ TEST_F(ClusterTakeover, AnOlderPartIsNotTakenUpWhileAMemberThatMayHaveMoreIsSile
   bed.network.heal();
   EXPECT_EQ(received(status(older, session)), 6U);
   EXPECT_TRUE(finish(older, session, "abcdef"));
-}
-
-TEST_F(ClusterTakeover, APeerThatStartedAnewTakesTheUploadFromItsStart) {
-  ClusterBed two(2);
-  two.settle();
-  Member& n1 = two["n1"];
-  Member& n2 = two["n2"];
-  const auto session = n1.run(n1.registry->begin_upload(n1.alice(), repository, oci::Algorithm::sha256))->session;
-  for (const std::string part : {"abc", "def"}) {
-    io::MemorySource body(as_bytes(part));
-    ASSERT_TRUE(n1.run(n1.registry->append_upload(n1.alice(), repository, session, std::nullopt, body)));
-    n2.stop();
-    n2.start();
-    two.settle();
-  }
-  two.stop("n1");
-  two.shared.world.run_for(2s);
-  EXPECT_EQ(received(n2.run(n2.registry->upload_status(n2.alice(), repository, session))), 6U);
 }
 
 TEST_F(ClusterTakeover, ATakenUploadExpiresAsAnyOther) {

@@ -7,6 +7,7 @@
 #include "cluster/json_fields.h"
 #include "cluster/while_moving.h"
 #include "registry/lent_source.h"
+#include "registry/rewind_source.h"
 #include "registry/service_impl.h"
 
 namespace hansa::registry {
@@ -59,6 +60,18 @@ bool Service::answers_pings(const io::NodeId& id) const {
   return std::ranges::find(members, id, &cluster::MemberState::id) != members.end() && cluster_->pulses.fresh(id);
 }
 
+// A member that is started anew is back within moments. `last`: the one that had it last.
+io::Task<Result<io::NodeId>> Service::find_patiently(SessionSearch::Wanted wanted, io::NodeId last) {
+  const auto& pulses = cluster_->pulses;
+  for (io::Duration waited{};; waited += cluster::pulse_interval) {
+    auto found = co_await search_->find(wanted);
+    if (found || found.error().code != ErrorCode::unavailable) co_return found;
+    const bool comes_back = pulses.leaving(wanted.opened_by) || pulses.leaving(last);
+    if (!comes_back || waited >= restart_patience) co_return found;
+    HANSA_CO_CHECK(co_await io::sleep_for(cluster::pulse_interval));
+  }
+}
+
 // Where it was last, or where it was opened, as long as that member answers; else where it is found.
 io::Task<Result<UploadStatus>> Service::serve_elsewhere(UploadCall call, io::ByteSource* body, io::NodeId opened_by) {
   const io::NodeId& self = cluster_->members.self();
@@ -67,28 +80,18 @@ io::Task<Result<UploadStatus>> Service::serve_elsewhere(UploadCall call, io::Byt
   auto at = std::optional(search_->hint(call.session).value_or(opened_by));
   io::NodeId last = *at;
   if (!answers_pings(*at)) at.reset();
-  io::Duration waited{};
+  io::MemorySource none{ConstBytes{}};
+  RewindSource again(body == nullptr ? none : *body);
   for (int tries = 0; tries < max_forwards;) {
     if (!at || (*at == self && !sessions_.find_open(call.session))) {
-      auto found = co_await search_->find(wanted);
+      auto found = co_await find_patiently(wanted, last);
       if (!found && found.error().code == ErrorCode::not_found && co_await is_done(call.repository, call.digest)) {
         co_return UploadStatus{.session = std::move(call.session), .received = 0};
-      }
-      // A member that is started anew is back within moments.
-      const auto& pulses = cluster_->pulses;
-      const bool comes_back = (pulses.leaving(opened_by) || pulses.leaving(last)) && waited < restart_patience;
-      if (!found && found.error().code == ErrorCode::unavailable && comes_back) {
-        HANSA_CO_CHECK(co_await io::sleep_for(cluster::pulse_interval));
-        waited += cluster::pulse_interval;
-        continue;
       }
       if (!found) co_return std::move(found).error();
       at = *std::move(found);
     }
-    if (*at == self) {
-      io::MemorySource none{ConstBytes{}};
-      co_return co_await serve_here(std::move(call), body == nullptr ? none : *body);
-    }
+    if (*at == self) co_return co_await serve_here(std::move(call), again);
     if (*at == opened_by) {
       search_->forget(call.session);
     } else {
@@ -96,12 +99,14 @@ io::Task<Result<UploadStatus>> Service::serve_elsewhere(UploadCall call, io::Byt
     }
     ++tries;
     last = *at;
-    auto done = co_await forward(last, call, body);
+    auto done = co_await forward(last, call, body == nullptr ? nullptr : &again);
     if (done.answered && !done.elsewhere) co_return std::move(done.answer);
     search_->note(call.session, done.elsewhere.value_or(io::NodeId()));
-    if (done.body_used) co_return std::move(done.answer);
     // It answers pings: a hiccup; unless it said that it stops.
     const bool stopped = done.refused && cluster_->pulses.leaving(*at) && tries < max_forwards;
+    // Whether it took any of a body without a range nobody can say, unless it said who has the upload.
+    const bool may_repeat = done.elsewhere || stopped || call.range;
+    if (done.body_used && (!may_repeat || !again.rewind())) co_return std::move(done.answer);
     if (!done.elsewhere && answers_pings(*at) && !stopped) co_return std::move(done.answer);
     at = std::move(done.elsewhere);
   }
@@ -181,10 +186,11 @@ io::Task<Result<io::PeerResponse>> Service::on_upload(io::PeerRequest request) {
   auto opened_by = sessions_.opened_by(call.repository, call.user, call.session);
   if (opened_by && !sessions_.find_open(call.session)) {
     // A member that was asked asks, but passes nothing on: the one that asked does.
-    auto at = co_await search_->find({.repository = call.repository,
-                                      .user = call.user,
-                                      .id = call.session,
-                                      .opened_by = io::NodeId(*std::move(opened_by))});
+    const SessionSearch::Wanted wanted{.repository = call.repository,
+                                       .user = call.user,
+                                       .id = call.session,
+                                       .opened_by = io::NodeId(*std::move(opened_by))};
+    auto at = co_await find_patiently(wanted, wanted.opened_by);
     if (!at && at.error().code == ErrorCode::not_found && co_await is_done(call.repository, call.digest)) {
       co_return io::PeerResponse{.result = received_text(0), .body = nullptr};
     }

@@ -161,6 +161,7 @@ class Service final : public RegistryService {
   };
   // Wherever the session is. `body` null: none.
   io::Task<Result<UploadStatus>> serve_upload(UploadCall call, io::ByteSource* body);
+  io::Task<Result<io::NodeId>> find_patiently(SessionSearch::Wanted wanted, io::NodeId last);
   io::Task<Result<UploadStatus>> serve_elsewhere(UploadCall call, io::ByteSource* body, io::NodeId opened_by);
   // Sessions that this node has.
   io::Task<Result<UploadStatus>> serve_here(UploadCall call, io::ByteSource& body);
