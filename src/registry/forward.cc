@@ -63,11 +63,12 @@ bool Service::answers_pings(const io::NodeId& id) const {
 // A member that is started anew is back within moments. `last`: the one that had it last.
 io::Task<Result<io::NodeId>> Service::find_patiently(SessionSearch::Wanted wanted, io::NodeId last) {
   const auto& pulses = cluster_->pulses;
-  for (io::Duration waited{};; waited += cluster::pulse_interval) {
+  const io::BootTime began = catalog_.boot_time();
+  while (true) {
     auto found = co_await search_->find(wanted);
     if (found || found.error().code != ErrorCode::unavailable) co_return found;
     const bool comes_back = pulses.leaving(wanted.opened_by) || pulses.leaving(last);
-    if (!comes_back || waited >= restart_patience) co_return found;
+    if (!comes_back || catalog_.boot_time() - began >= restart_patience) co_return found;
     HANSA_CO_CHECK(co_await io::sleep_for(cluster::pulse_interval));
   }
 }
