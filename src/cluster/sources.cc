@@ -65,7 +65,10 @@ Result<std::optional<std::string>> Sources::elsewhere(catalog::Snapshot& view, c
   if (!chosen) return here;
   Account& account = accounts_[sources[*chosen].id];
   account = {.bytes = lately(account, now) + static_cast<double>(wanted.bytes), .at = now};
-  if (urls[*chosen].empty()) return here;
+  if (urls[*chosen].empty()) {
+    sent_.erase(asked);  // whoever asks next from there, many perhaps behind one address, is no second try of this one
+    return here;
+  }
   if (!wanted.client.empty()) note_sent(asked, sources[*chosen].id, now);
   ++redirects_;
   return std::optional(urls[*chosen]);

@@ -117,11 +117,16 @@ TEST_F(ClusterPull, AClientThatAsksAgainIsNotSentToTheSameMember) {
     EXPECT_FALSE(pulls(1, pull).contains(third)) << pull.client;
   }
   EXPECT_GT(sent, 5);
-  // Many behind one address are spread nevertheless.
+  // Many behind one address are spread nevertheless, also over two.
   pull.client = "10.0.1.1";
   const auto from = pulls(30, pull);
   ASSERT_EQ(from.size(), 3U);
   for (const auto& [url, count] : from) EXPECT_NEAR(count, 10, 3) << url;
+  bed.mark("n2", {digest(layer)});
+  see();
+  const auto of_two = pulls(30, pull);
+  ASSERT_EQ(of_two.size(), 2U);
+  for (const auto& [url, count] : of_two) EXPECT_NEAR(count, 15, 3) << url;
 }
 
 TEST_F(ClusterPull, NobodyIsSentToAMemberWhoseMarkLeavesTheBlobOut) {
