@@ -5,21 +5,19 @@ CPU is that of Hansa's own processes (all nodes together; neither etcd's nor the
 concurrent requests. Reads of the engine are counted by etcd's own metrics; commits of a push by the revisions at which
 its records stand. HANSA_ETCD names another etcd.
 """
-import argparse
 import json
 import os
 import pathlib
 import re
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'tests/lib'))
 import cluster_testing as ct  # noqa: E402
 import hansa_testing as ht  # noqa: E402
+import report  # noqa: E402
 
 ROUNDS, SECONDS, CONNECTIONS, LAYERS = 5, 4, 64, 10
 CPU_BAR, COMMIT_BAR = 1.3, 12
@@ -114,17 +112,6 @@ alone, medians of {ROUNDS} rounds, taking turns with a single node.
 '''
 
 
-def write(text, heading=HEADING):
-    file = ht.ROOT / 'docs/benchmarks.md'
-    whole = file.read_text()
-    start = whole.find(heading)
-    if start < 0:
-        file.write_text(whole.rstrip('\n') + '\n\n' + text)
-        return
-    end = whole.find('\n## ', start + 1)
-    file.write_text(whole[:start] + text + ('' if end < 0 else whole[end:]))
-
-
 def measure(folder):
     single = ht.Server(folder / 'single', config={'log': {'level': 'error'}})
     cluster = ct.TestCluster(folder / 'cluster', extra={'log': {'level': 'error'}})
@@ -142,21 +129,5 @@ def measure(folder):
         cluster.stop()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--write', action='store_true', help='put the table into docs/benchmarks.md')
-    options = parser.parse_args()
-    folder = pathlib.Path(tempfile.mkdtemp(prefix='hansa-bench-'))
-    try:
-        text = table(*measure(folder))
-    except ct.tool.Problem as problem:
-        sys.exit(f'cluster-cost: {problem}')
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    print(text)
-    if options.write:
-        write(text)
-
-
 if __name__ == '__main__':
-    main()
+    report.run(__doc__, HEADING, lambda folder: table(*measure(folder)))

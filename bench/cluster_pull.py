@@ -20,6 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'tests/lib'
 import cluster_testing as ct  # noqa: E402
 import hansa_testing as ht  # noqa: E402
 import plot  # noqa: E402
+import report  # noqa: E402
 
 LAYERS, CLIENTS, PARALLEL = 8, 20, 3
 TBF_PAYLOAD = 0.957  # of the rate arrives as payload: headers of Ethernet, IP and TCP
@@ -220,8 +221,7 @@ def show(lines, heading, write):
     text = '\n'.join(lines) + '\n'
     print(text)
     if write:
-        import cluster_cost
-        cluster_cost.write(text, heading)
+        report.write(text, heading)
 
 
 def row(figures, rate):

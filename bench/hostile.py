@@ -3,20 +3,18 @@
 on, in one run. The attack: requests hidden in requests, floods of headers, manifests that are bombs, and connections
 that say one byte a second; paced, so that it costs the server and not only the machine that it shares with it.
 """
-import argparse
 import multiprocessing
 import pathlib
 import re
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'tests/lib'))
 import hansa_testing as ht  # noqa: E402
 import hostile_corpus as hc  # noqa: E402
+import report  # noqa: E402
 
 SECONDS, CONNECTIONS, ROUNDS = 8, 8, 3
 SLOW, PAUSE = 300, 0.02  # connections; seconds between two attacks of one attacker
@@ -111,28 +109,5 @@ that are bombs and {SLOW} slow connections; medians of {ROUNDS} rounds of {SECON
     return text
 
 
-def write(text):
-    file = ht.ROOT / 'docs/benchmarks.md'
-    whole = file.read_text()
-    start = whole.find(HEADING)
-    end = whole.find('\n## ', start + 1) if start >= 0 else -1
-    before = whole.rstrip('\n') + '\n\n' if start < 0 else whole[:start]
-    file.write_text(before + text + ('' if end < 0 else whole[end:]))
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--write', action='store_true', help='put the table into docs/benchmarks.md')
-    options = parser.parse_args()
-    folder = pathlib.Path(tempfile.mkdtemp(prefix='hansa-bench-'))
-    try:
-        text = table(*measure(folder))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    print(text)
-    if options.write:
-        write(text)
-
-
 if __name__ == '__main__':
-    main()
+    report.run(__doc__, HEADING, lambda folder: table(*measure(folder)))

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "cluster/json_fields.h"
 #include "io/wait.h"
 
 namespace hansa::cluster {
@@ -44,14 +45,12 @@ io::Task<void> Pulses::ping(io::NodeId id) {
   const auto answer = co_await io::with_deadline(pulse_limit, std::move(call));
   if (answer) {
     const auto pong = nlohmann::json::parse(answer->result, nullptr, false);
-    const bool known = pong.is_object() && pong.value("node", std::string()) == id.value();
-    Pulse heard{.at = clock_.monotonic()};
     // An older member says nothing of its load, nor that it stops soon.
-    const auto sending = known ? pong.find("sending") : pong.end();
-    if (sending != pong.end() && sending->is_number_unsigned()) heard.sending = sending->get<std::uint64_t>();
-    const auto leaving = known ? pong.find("leaving") : pong.end();
-    heard.leaving = leaving != pong.end() && *leaving == true;
-    if (known) note(id, heard);
+    if (pong.is_object() && text_in(pong, "node") == id.value()) {
+      note(id, {.at = clock_.monotonic(),
+                .sending = number_in(pong, "sending").value_or(0),
+                .leaving = flag_in(pong, "leaving")});
+    }
   }
   const std::lock_guard guard(mutex_);
   asked_.erase(id);

@@ -152,9 +152,13 @@ io::Task<Result<ManifestPushed>> Service::put_manifest(auth::Access who, oci::Re
   }
   auto body = std::make_shared<const std::string>(std::move(push.body));
   const std::uint64_t size = body->size();
-  HANSA_CO_TRY(auto parsed, co_await read_manifest(push.media_type, body));
-  auto hash = [&push, &body] { return digest_of(push, *body); };
-  HANSA_CO_TRY(const auto digest, co_await beside_loop(size, std::move(hash)));
+  oci::Digest digest;
+  auto read = [&push, &body, &digest]() -> Result<oci::Manifest> {
+    HANSA_TRY(auto parsed, oci::parse_manifest(push.media_type, as_bytes(*body)));
+    HANSA_TRY(digest, digest_of(push, *body));
+    return parsed;
+  };
+  HANSA_CO_TRY(auto parsed, co_await beside_loop(size, std::move(read)));
   auto manifest = std::make_shared<const oci::Manifest>(std::move(parsed));
   HANSA_CO_TRY(auto receipt, co_await blobs_.put(digest, *body));
 

@@ -1,6 +1,7 @@
 // Reads while the metadata store cannot be reached (P6, H10): another member's word first, then the own view, marked.
 #include <nlohmann/json.hpp>
 
+#include "cluster/json_fields.h"
 #include "io/scope.h"
 #include "io/wait.h"
 #include "registry/service_impl.h"
@@ -17,15 +18,15 @@ struct Asking {
 
 std::optional<catalog::ManifestState> read_state(const std::string& text) {
   const auto json = nlohmann::json::parse(text, nullptr, false);
-  if (!json.is_object() || !json.contains("digest") || !json["digest"].is_string()) return std::nullopt;
-  if (!json.contains("mediaType") || !json["mediaType"].is_string()) return std::nullopt;
-  if (!json.contains("size") || !json["size"].is_number_unsigned()) return std::nullopt;
-  const auto digest = oci::Digest::parse(json["digest"].get<std::string>());
-  if (!digest) return std::nullopt;
+  if (!json.is_object()) return std::nullopt;
+  auto media_type = cluster::text_in(json, "mediaType");
+  const auto size = cluster::number_in(json, "size");
+  const auto digest = oci::Digest::parse(cluster::text_in(json, "digest").value_or(""));
+  if (!digest || !media_type || !size) return std::nullopt;
   catalog::ManifestState state;
   state.digest = *digest;
-  state.media_type = json["mediaType"].get<std::string>();
-  state.size = json["size"].get<std::uint64_t>();
+  state.media_type = *std::move(media_type);
+  state.size = *size;
   return state;
 }
 

@@ -25,6 +25,8 @@ class RewindSource final : public io::ByteSource {
     HANSA_CO_TRY(const std::size_t count, co_await inner_.read(out));
     if (!whole_ || kept_.size() + count > rewind_limit) {
       whole_ = false;
+      kept_ = {};
+      at_ = 0;
       co_return count;
     }
     kept_.insert(kept_.end(), out.begin(), out.begin() + static_cast<std::ptrdiff_t>(count));

@@ -12,6 +12,7 @@ import ssl
 import sys
 import threading
 import time
+import warnings
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'lib'))
 import hansa_testing as ht  # noqa: E402
@@ -346,7 +347,6 @@ class HostileTls(ht.TestCase):
                 context.minimum_version = context.maximum_version = version
             return set_up
         self.assertEqual(shake(only(ssl.TLSVersion.TLSv1_2))[0], 'TLSv1.2')
-        import warnings
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', DeprecationWarning)
             for version in (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1):
