@@ -20,6 +20,11 @@ HEADING = '## Pushes over shaped links'
 BYTES = {'Content-Type': 'application/octet-stream'}
 
 
+def random_bytes(source, mib):
+    # One call of randbytes gives less than 256 MiB.
+    return b''.join(source.randbytes(1 << 20) for _ in range(mib))
+
+
 def path_of(location):
     return location[location.index('/v2/'):]
 
@@ -60,7 +65,7 @@ def inside(options):
         time.sleep(2)
         ticks, rows = rig.busy(), []
         for layers, mib in ((1, options.blob_mib), (options.layers, options.blob_mib // options.layers)):
-            rows.append(measure(cluster, network, [source.randbytes(mib << 20) for _ in range(layers)]))
+            rows.append(measure(cluster, network, [random_bytes(source, mib) for _ in range(layers)]))
         later = rig.busy()
         print(json.dumps({'nodes': options.inside, 'rows': rows, 'busy': (later[0] - ticks[0]) / (later[1] - ticks[1])}))
     except ct.tool.Problem as problem:
