@@ -59,7 +59,7 @@ std::shared_ptr<const AccessPolicy> allow_everything() {
 Result<std::shared_ptr<const ConfiguredPolicy>> ConfiguredPolicy::make(PolicyOptions options) {
   std::shared_ptr<ConfiguredPolicy> policy(new ConfiguredPolicy(std::move(options)));
   for (const auto& repository : policy->options_.repositories) {
-    HANSA_TRY(auto glob, Glob::compile(repository.pattern));
+    HANSA_TRY(auto glob, oci::Glob::compile(repository.pattern));
     policy->entries_.push_back({std::move(glob), repository});
   }
   std::ranges::sort(policy->entries_, [](const Entry& a, const Entry& b) {

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "auth/access.h"
-#include "auth/glob.h"
+#include "oci/glob.h"
 #include "base/result.h"
 
 namespace hansa::auth {
@@ -71,7 +71,7 @@ class ConfiguredPolicy final : public AccessPolicy {
 
  private:
   struct Entry {
-    Glob glob;
+    oci::Glob glob;
     RepositoryPolicy policy;
   };
   explicit ConfiguredPolicy(PolicyOptions options) : options_(std::move(options)) {}

@@ -319,6 +319,19 @@ TYPED_TEST_P(BlobStoreContract, SweepsManyInOneCallAndEachByItsOwnRight) {
   EXPECT_EQ(names, (std::set<oci::Digest>{all[3], all[7]}));
 }
 
+TYPED_TEST_P(BlobStoreContract, PutsTheTrashBackAndLeavesWhatCameAnew) {
+  const auto yes = [](const oci::Digest&) { return true; };
+  for (const char* text : {"one", "two"}) ASSERT_TRUE(this->wait(this->store().put(digest_of(text), text)));
+  this->rig.set_tick(5);
+  ASSERT_EQ(this->wait(this->rig.upkeep().sweep({digest_of("one"), digest_of("two")}, yes)).value(), 2u);
+  ASSERT_TRUE(this->wait(this->store().put(digest_of("two"), "two")));
+  EXPECT_EQ(this->wait(this->rig.upkeep().restore_trash()).value(), 1u);
+  EXPECT_EQ(read_blob(this->rig, digest_of("one")).value(), "one");
+  EXPECT_EQ(this->wait(this->rig.upkeep().sweep({digest_of("one")}, yes)).value(), 0u) << "for two ticks";
+  this->rig.set_tick(7);
+  EXPECT_EQ(this->wait(this->rig.upkeep().sweep({digest_of("one")}, yes)).value(), 1u);
+}
+
 TYPED_TEST_P(BlobStoreContract, KeepsWhatIsBeingReadAndEmptiesTheTrashATickLater) {
   const std::string text = sample(100'000);
   ASSERT_TRUE(push(this->rig, "swept", text));
@@ -351,6 +364,7 @@ REGISTER_TYPED_TEST_SUITE_P(BlobStoreContract, ReturnsTheBytesOfEverySize, Retur
                             GoesOnWithAStagedBlobAfterARestart, TakesNothingMoreAfterTheEnd,
                             GivesReceiptsOfTheTickItSawTheBlobAt, ListsAllBlobsOnceInOrderPageByPage,
                             SweepsOnlyTwoTicksAfterTheStartAndTheLastReceipt, SweepsManyInOneCallAndEachByItsOwnRight,
-                            KeepsWhatIsBeingReadAndEmptiesTheTrashATickLater, ScrubsSoundBlobsWithoutComplaint);
+                            PutsTheTrashBackAndLeavesWhatCameAnew, KeepsWhatIsBeingReadAndEmptiesTheTrashATickLater,
+                            ScrubsSoundBlobsWithoutComplaint);
 
 }  // namespace hansa::blob

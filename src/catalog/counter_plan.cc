@@ -1,13 +1,14 @@
 #include "catalog/counter_plan.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "catalog/plan_parts.h"
 
 namespace hansa::catalog {
 namespace {
 
-constexpr std::size_t entry_overhead = 64;       // of JSON around one count, both numbers included
+constexpr std::size_t entry_overhead = 80;       // of JSON around one count, its numbers included
 constexpr std::size_t repository_overhead = 16;  // around one repository
 constexpr std::size_t record_overhead = 256;     // around all: format, operation
 
@@ -24,16 +25,19 @@ bool is_tag(const std::string& reference) {
 void merge(PullCount& to, const PullCount& from) {
   to.pulls += from.pulls;
   to.last_ms = std::max(to.last_ms, from.last_ms);
+  to.measured_ms = std::max(to.measured_ms, from.measured_ms);
 }
 
 // The entries pulled longest ago go first.
 void trim(StatsRecord& stats) {
   if (stats.entries.size() <= max_stats_entries) return;
-  std::vector<std::pair<std::int64_t, std::string>> by_age;
-  for (const auto& [reference, count] : stats.entries) by_age.emplace_back(count.last_ms, reference);
+  std::vector<std::tuple<std::int64_t, std::int64_t, std::string>> by_age;
+  for (const auto& [reference, count] : stats.entries) {
+    by_age.emplace_back(count.measured_ms, count.last_ms, reference);
+  }
   std::ranges::sort(by_age);
   by_age.resize(stats.entries.size() - max_stats_entries);
-  for (const auto& [last, reference] : by_age) stats.entries.erase(reference);
+  for (const auto& [measured, last, reference] : by_age) stats.entries.erase(reference);
 }
 
 void add(StatsRecord& stats, const PullCounts& counts) {
@@ -166,6 +170,12 @@ Result<Plan> plan_pulls(const Planning& planning, std::string_view node, std::st
   if (folded && std::ranges::find(folded->record.batches, batch) != folded->record.batches.end()) return Plan{};
   PullBatchRecord record = counts;
   record.operation = planning.operation;
+  HANSA_TRY(const auto tick, need_tick(planning));
+  // All were pulled before this tick ends.
+  const std::int64_t measured = tick.record.measured_ms + tick.record.length_ms;
+  for (auto& [repository, pulled] : record.repositories) {
+    for (auto& [reference, count] : pulled) count.measured_ms = measured;
+  }
   std::string value = encode(record);
   if (value.size() > max_batch_bytes) {
     return make_error(ErrorCode::too_many, "a batch of counted pulls of " + std::to_string(value.size()) +

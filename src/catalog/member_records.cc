@@ -23,7 +23,9 @@ void fill_addresses(const Json& json, NodeAddresses& out) {
 
 Json to_json(const PullCounts& counts) {
   Json json = Json::object();
-  for (const auto& [reference, count] : counts) json[reference] = Json::array({count.pulls, count.last_ms});
+  for (const auto& [reference, count] : counts) {
+    json[reference] = Json::array({count.pulls, count.last_ms, count.measured_ms});
+  }
   return json;
 }
 
@@ -31,7 +33,10 @@ PullCounts counts_of(const Json& json) {
   PullCounts counts;
   if (!json.is_object()) return counts;
   for (const auto& [reference, count] : json.items()) {
-    counts[reference] = {count.at(0).get<std::uint64_t>(), count.at(1).get<std::int64_t>()};
+    PullCount& to = counts[reference];
+    to.pulls = count.at(0).get<std::uint64_t>();
+    to.last_ms = count.at(1).get<std::int64_t>();
+    if (count.size() > 2) to.measured_ms = count.at(2).get<std::int64_t>();
   }
   return counts;
 }

@@ -92,7 +92,9 @@ Result<Plan> plan_tick(const Planning& planning, TickNumber current, io::Duratio
   HANSA_TRY(auto tick, need_tick(planning));
   if (tick.record.number != current) return Plan{};
   TickRecord next = std::move(tick.record);
-  next.past.push_back({next.number, tick.mod, next.wall_ms});
+  next.past.push_back({next.number, tick.mod, next.wall_ms, next.measured_ms});
+  // Who passes the tick measured his own length of it, which a changed configuration may have made another one.
+  next.measured_ms += std::min(next.length_ms, milliseconds(tick_length));
   next.operation = planning.operation;
   next.number += 1;
   next.wall_ms = wall_ms(planning);

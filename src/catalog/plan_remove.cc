@@ -11,13 +11,14 @@ constexpr std::size_t sweep_bytes = meta::max_commit_bytes - 64 * 1024;
 
 // Manifest to grave: compares and writes both keys.
 Result<void> draft_burial(const Planning& planning, const oci::RepositoryName& name, const oci::Digest& digest,
-                          Stored<ManifestRecord> manifest, Draft& draft) {
+                          Stored<ManifestRecord> manifest, bool swept, Draft& draft) {
   const std::string manifest_key = keys::manifest(name, digest);
   const std::string grave_key = keys::grave(name, digest);
   HANSA_TRY(const Revision grave_mod, planning.view.mod_of(grave_key));
   GraveRecord grave;
   grave.operation = planning.operation;
   grave.was = std::move(manifest.record);
+  grave.swept = swept;
   draft.same(manifest_key, manifest.mod).same(grave_key, grave_mod);
   draft.put(grave_key, encode(grave)).remove(manifest_key);
   return {};
@@ -56,7 +57,7 @@ Result<Plan> plan_delete_manifest(const Planning& planning, const oci::Repositor
   }
   Draft draft(planning.operation);
   HANSA_CHECK(removal_gate(planning, name, draft));
-  HANSA_CHECK(draft_burial(planning, name, digest, *std::move(manifest), draft));
+  HANSA_CHECK(draft_burial(planning, name, digest, *std::move(manifest), false, draft));
   HANSA_TRY(const auto tags, planning.view.tags_of(name, digest, max_tags_per_commit));
   for (const oci::Tag& tag : tags) {
     const std::string key = keys::tag(name, tag);
@@ -98,12 +99,13 @@ Result<void> draft_sweep(const Planning& planning, const oci::RepositoryName& na
   std::string key;
   switch (item.kind) {
     case SweepKind::tag: key = keys::tag(name, item.tag); break;
+    case SweepKind::expired: key = keys::expired(name, item.tag); break;
     case SweepKind::link: key = keys::link(name, item.digest); break;
     case SweepKind::grave: key = keys::grave(name, item.digest); break;
     case SweepKind::manifest: {
       HANSA_TRY(auto manifest, planning.view.manifest_record(name, item.digest));
       if (!manifest) return {};
-      return draft_burial(planning, name, item.digest, *std::move(manifest), draft);
+      return draft_burial(planning, name, item.digest, *std::move(manifest), true, draft);
     }
   }
   HANSA_TRY(const Revision mod, planning.view.mod_of(key));
@@ -124,7 +126,8 @@ Result<Plan> plan_sweep(const Planning& planning, const oci::RepositoryName& nam
     if (taken.size() == max_sweep_records) break;
     // One digest may be listed as manifest and as grave; burying the one writes the other's key.
     const bool again = std::ranges::any_of(taken, [&item](const SweepItem* other) {
-      if (other->kind == SweepKind::tag || item.kind == SweepKind::tag) return *other == item;
+      const auto by_tag = [](SweepKind kind) { return kind == SweepKind::tag || kind == SweepKind::expired; };
+      if (by_tag(other->kind) || by_tag(item.kind)) return *other == item;
       const bool graves = other->kind != SweepKind::link && item.kind != SweepKind::link;
       return other->digest == item.digest && (graves || other->kind == item.kind);
     });

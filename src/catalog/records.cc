@@ -31,6 +31,9 @@ std::string manifest(const oci::RepositoryName& name, const oci::Digest& digest)
 std::string tag(const oci::RepositoryName& name, const oci::Tag& tag) {
   return join("tag/", name.text(), ':', tag.text());
 }
+std::string expired(const oci::RepositoryName& name, const oci::Tag& tag) {
+  return join("expired/", name.text(), ':', tag.text());
+}
 std::string link(const oci::RepositoryName& name, const oci::Digest& digest) {
   return join("link/", name.text(), '@', digest.text());
 }
@@ -136,6 +139,12 @@ std::uint64_t age_of(const TickRecord& tick, Revision tick_mod, Revision mod) {
   const auto first = std::ranges::find_if(tick.past, [mod](const TickMark& mark) { return mark.mod > mod; });
   const TickNumber oldest = first == tick.past.end() ? tick.number : first->number;
   return tick.number - oldest + 1;
+}
+
+std::int64_t measured_since(const TickRecord& tick, Revision tick_mod, Revision mod) {
+  if (tick_mod <= mod) return 0;
+  const auto first = std::ranges::find_if(tick.past, [mod](const TickMark& mark) { return mark.mod > mod; });
+  return first == tick.past.end() ? 0 : std::max<std::int64_t>(0, tick.measured_ms - first->measured_ms);
 }
 
 }  // namespace hansa::catalog

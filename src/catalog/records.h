@@ -34,6 +34,7 @@ std::string repo(const oci::RepositoryName& name);  // the gate's inner door
 std::string in(const oci::RepositoryName& name);    // the gate's outer door
 std::string manifest(const oci::RepositoryName& name, const oci::Digest& digest);
 std::string tag(const oci::RepositoryName& name, const oci::Tag& tag);
+std::string expired(const oci::RepositoryName& name, const oci::Tag& tag);  // what retention removed
 std::string link(const oci::RepositoryName& name, const oci::Digest& digest);
 std::string grave(const oci::RepositoryName& name, const oci::Digest& digest);
 std::string node(std::string_view id);
@@ -103,6 +104,7 @@ ManifestRecord make_manifest_record(const oci::Manifest& manifest);
 
 struct GraveRecord : RecordBase {
   ManifestRecord was;  // as it stood, with the operation that had put it (H8)
+  bool swept = false;  // collection removed it, no request did: it may be put back (catalog/plan_retention.h)
 };
 
 struct TagRecord : RecordBase {
@@ -110,6 +112,9 @@ struct TagRecord : RecordBase {
   std::string media_type;
   std::int64_t pushed_ms = 0;
   std::string pushed_by;
+  // Of a tag that retention removed, or that was put back since: its push by the slow clock (see measured_since), which
+  // its mod does not tell.
+  std::optional<std::int64_t> measured_ms;
 };
 
 struct Receipt {  // "the digest lies fsynced on this node's disk, seen when its view stood at that tick" (H1)
@@ -128,16 +133,22 @@ struct TickMark {
   TickNumber number = 0;
   Revision mod = 0;  // revision at which that tick began
   std::int64_t wall_ms = 0;
+  std::int64_t measured_ms = 0;  // of the slow clock when it began
 };
 // The slow clock. The current tick's own mark is the record's mod.
 struct TickRecord : RecordBase {
   TickNumber number = 0;
   std::int64_t wall_ms = 0;
   std::int64_t length_ms = 0;  // one tick: the smallest grace time / 8
+  // The slow clock when this tick began: the lengths of all ticks before. It stands still while nobody runs, so it is
+  // never ahead of the time that passed (P10).
+  std::int64_t measured_ms = 0;
   std::vector<TickMark> past;  // ascending; the last 16, one an hour for 2 days, one a day for 400
 };
 // Ticks begun after `mod`, given the record and its own mod; never more than the truth where marks were thinned out.
 std::uint64_t age_of(const TickRecord& tick, Revision tick_mod, Revision mod);
+// The same in milliseconds of the slow clock, 400 days at most. Ticks of a version that did not measure count nothing.
+std::int64_t measured_since(const TickRecord& tick, Revision tick_mod, Revision mod);
 
 struct LayoutRecord : RecordBase {
   std::uint64_t number = 0;

@@ -65,7 +65,7 @@ Result<void> fill_manifest(Fields& fields, ManifestRecord& record) {
 }
 
 Json to_json(const TickMark& mark) {
-  return Json::array({mark.number, mark.mod, mark.wall_ms});
+  return Json::array({mark.number, mark.mod, mark.wall_ms, mark.measured_ms});
 }
 
 }  // namespace
@@ -98,12 +98,14 @@ Result<ManifestRecord> decode_manifest(std::string_view value) {
 std::string encode(const GraveRecord& record) {
   Json json = begin(record);
   json["was"] = to_json(record.was);
+  if (record.swept) json["swept"] = true;
   return text_of(json);
 }
 
 Result<GraveRecord> decode_grave(std::string_view value) {
   return decoded<GraveRecord>("grave", value, [](Fields& fields, GraveRecord& record) -> Result<void> {
     HANSA_TRY(record.was, decoded_json<ManifestRecord>("grave", fields.take_json("was"), fill_manifest));
+    fields.take("swept", record.swept);
     return {};
   });
 }
@@ -114,6 +116,7 @@ std::string encode(const TagRecord& record) {
   json["mt"] = record.media_type;
   if (record.pushed_ms != 0) json["when"] = record.pushed_ms;
   if (!record.pushed_by.empty()) json["by"] = record.pushed_by;
+  if (record.measured_ms) json["measured"] = *record.measured_ms;
   return text_of(json);
 }
 
@@ -123,6 +126,9 @@ Result<TagRecord> decode_tag(std::string_view value) {
     fields.take("mt", record.media_type);
     fields.take("when", record.pushed_ms);
     fields.take("by", record.pushed_by);
+    if (const Json measured = fields.take_json("measured"); measured.is_number_integer()) {
+      record.measured_ms = measured.get<std::int64_t>();
+    }
     return {};
   });
 }
@@ -149,6 +155,7 @@ std::string encode(const TickRecord& record) {
   json["n"] = record.number;
   json["wall"] = record.wall_ms;
   json["len"] = record.length_ms;
+  json["measured"] = record.measured_ms;
   Json past = Json::array();
   for (const TickMark& mark : record.past) past.push_back(to_json(mark));
   json["past"] = std::move(past);
@@ -160,9 +167,11 @@ Result<TickRecord> decode_tick(std::string_view value) {
     fields.take("n", record.number);
     fields.take("wall", record.wall_ms);
     fields.take("len", record.length_ms);
+    fields.take("measured", record.measured_ms);
     for (const Json& entry : fields.take_json("past")) {
-      record.past.push_back(
-          {entry.at(0).get<TickNumber>(), entry.at(1).get<Revision>(), entry.at(2).get<std::int64_t>()});
+      TickMark mark{entry.at(0).get<TickNumber>(), entry.at(1).get<Revision>(), entry.at(2).get<std::int64_t>()};
+      if (entry.size() > 3) mark.measured_ms = entry.at(3).get<std::int64_t>();
+      record.past.push_back(mark);
     }
     return {};
   });

@@ -85,11 +85,11 @@ struct Totals {
 };
 
 // What nothing holds, found at leisure; plan_sweep checks every one again.
-enum class SweepKind : std::uint8_t { tag, link, manifest, grave };
+enum class SweepKind : std::uint8_t { tag, link, manifest, grave, expired };
 struct SweepItem {
   SweepKind kind = SweepKind::link;
   oci::Digest digest;  // link, manifest, grave
-  oci::Tag tag;        // tag
+  oci::Tag tag;        // tag, expired
   bool operator==(const SweepItem&) const = default;
 };
 struct SweepCursor {  // where the search goes on; default: from the start
@@ -105,6 +105,15 @@ struct SweepRules {
   std::uint64_t age = 10;           // ticks (H6); greater where a path's grace is longer
   std::uint64_t manifest_age = 10;  // for manifests that nothing holds
   bool manifests = true;            // false: untagged manifests are kept for ever
+  bool referrers = true;            // false: so are those with a subject
+  // Graves stand as long as any age is counted: what they held or were the subject of takes its age from them.
+  std::uint64_t grave_age() const { return age > manifest_age ? age : manifest_age; }
+};
+
+struct TagDetail {
+  oci::Tag tag;
+  TagRecord record;
+  Revision mod = 0;
 };
 
 struct Member {
@@ -153,6 +162,9 @@ class Snapshot {
   Result<std::optional<Stored<StatsRecord>>> stats(const oci::RepositoryName& name);
   // Ticks begun after `mod`. unavailable before the first start.
   Result<std::uint64_t> age(Revision mod);
+  // The same by the slow clock, and that clock, in milliseconds (measured_since).
+  Result<std::int64_t> measured_age(Revision mod);
+  Result<std::int64_t> measured_now();
 
   // What exists.
   Result<std::optional<RepositoryState>> repository_state(const oci::RepositoryName& name);
@@ -198,8 +210,20 @@ class Snapshot {
   Result<std::vector<oci::RepositoryName>> repositories_holding(const oci::Digest& d, std::size_t limit);
   Result<Totals> totals();
 
+  // Retention and its undo (catalog/plan_retention.h).
+  Result<std::optional<Stored<TagRecord>>> tag_record(const oci::RepositoryName& name, const oci::Tag& tag);
+  Result<std::optional<Stored<TagRecord>>> expired_tag(const oci::RepositoryName& name, const oci::Tag& tag);
+  Result<std::vector<TagDetail>> tags_in_detail(const oci::RepositoryName& name, std::string_view after,
+                                                std::size_t limit);  // visible ones
+  Result<std::vector<TagDetail>> expired_tags(const oci::RepositoryName& name, std::string_view after,
+                                              std::size_t limit);
+  // Manifests that collection removed and whose graves stand, the newest first.
+  Result<std::vector<oci::Digest>> swept_manifests(const oci::RepositoryName& name, std::size_t limit);
+  // What a manifest or grave refers to and a push of it would not find; empty: nothing.
+  Result<std::optional<oci::Digest>> lacking_of(const oci::RepositoryName& name, const oci::Digest& holder);
+
   // Sweep and reload.
-  // Looks at up to `scan` rows from the cursor; items are in the order tags, links, manifests, graves.
+  // Looks at up to `scan` rows from the cursor; items are in the order of their kinds.
   Result<SweepPage> sweep_candidates(const oci::RepositoryName& name, const SweepRules& rules, SweepCursor from,
                                      std::size_t scan);
   // Whether `item` may go now: nothing holds it, it is old enough, and the repository's references are loaded.
@@ -226,6 +250,9 @@ class Snapshot {
     Id digest = 0;
   };
   Result<std::vector<SweepRow>> sweep_rows(Id repo, const SweepCursor& from, std::size_t limit);
+  Result<std::optional<Stored<TagRecord>>> tag_at(std::string_view key);
+  Result<std::size_t> scan_expired(const oci::RepositoryName& name, SweepCursor& from, std::size_t limit,
+                                   const SweepRules& rules, SweepPage& page);
   Result<std::size_t> scan_tags(Id repo, SweepCursor& from, std::size_t limit, SweepPage& page);
   Result<std::size_t> scan_rows(Id repo, SweepCursor& from, std::size_t limit, const SweepRules& rules,
                                 SweepPage& page);

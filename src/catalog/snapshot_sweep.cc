@@ -16,6 +16,12 @@ constexpr SweepKind next_kind(SweepKind kind) {
 Result<bool> Snapshot::sweepable(const oci::RepositoryName& name, const SweepItem& item, const SweepRules& rules) {
   HANSA_TRY(const auto state, repository_state(name));
   if (!state || state->unloaded > 0) return false;
+  if (item.kind == SweepKind::expired) {
+    HANSA_TRY(const Revision mod, mod_of(keys::expired(name, item.tag)));
+    if (mod == 0) return false;
+    HANSA_TRY(const std::uint64_t old, age(mod));
+    return old >= rules.grave_age();
+  }
   if (item.kind == SweepKind::tag) {
     HANSA_TRY(const Revision mod, mod_of(keys::tag(name, item.tag)));
     if (mod == 0) return false;
@@ -43,12 +49,16 @@ Result<bool> Snapshot::sweepable_by_id(Id repo, SweepKind kind, Id digest, const
     HANSA_TRY(const Id mod, lookup("SELECT grave_mod FROM catalog_holder WHERE digest=?1 AND repo=?2", digest, repo));
     if (mod == 0) return false;
     HANSA_TRY(const std::uint64_t old, age(unsigned_of(mod)));
-    return old >= rules.age;
+    return old >= rules.grave_age();
   }
   if (!rules.manifests) return false;
   HANSA_TRY(const Id exists,
             lookup("SELECT manifest_create FROM catalog_holder WHERE digest=?1 AND repo=?2", digest, repo));
   if (exists == 0) return false;
+  if (!rules.referrers) {
+    HANSA_TRY(const Id subject, lookup("SELECT subject FROM catalog_holder WHERE digest=?1 AND repo=?2", digest, repo));
+    if (subject != 0) return false;
+  }
   HANSA_TRY(const bool held, held_by_id(repo, digest));
   if (held) return false;
   HANSA_TRY(const std::uint64_t old, age_by_id(repo, digest));
@@ -66,11 +76,13 @@ Result<SweepPage> Snapshot::sweep_candidates(const oci::RepositoryName& name, co
     std::size_t seen = 0;
     if (from.kind == SweepKind::tag) {
       HANSA_TRY(seen, scan_tags(repo, from, budget, page));
+    } else if (from.kind == SweepKind::expired) {
+      HANSA_TRY(seen, scan_expired(name, from, budget, rules, page));
     } else {
       HANSA_TRY(seen, scan_rows(repo, from, budget, rules, page));
     }
     if (seen < budget) {  // this kind is done
-      if (from.kind == SweepKind::grave) return page;
+      if (from.kind == SweepKind::expired) return page;
       from = SweepCursor{next_kind(from.kind), {}, 0};
     }
     budget -= seen;
@@ -96,6 +108,18 @@ Result<std::size_t> Snapshot::scan_tags(Id repo, SweepCursor& from, std::size_t 
     HANSA_TRY(oci::Tag tag, oci::Tag::parse(from.after_tag));
     page.items.push_back({SweepKind::tag, {}, std::move(tag)});
   }
+}
+
+Result<std::size_t> Snapshot::scan_expired(const oci::RepositoryName& name, SweepCursor& from, std::size_t limit,
+                                           const SweepRules& rules, SweepPage& page) {
+  const std::string after = from.after_tag;
+  HANSA_TRY(auto tags, expired_tags(name, after, limit));
+  for (TagDetail& entry : tags) {
+    from.after_tag = entry.tag.text();
+    HANSA_TRY(const std::uint64_t old, age(entry.mod));
+    if (old >= rules.grave_age()) page.items.push_back({SweepKind::expired, {}, std::move(entry.tag)});
+  }
+  return tags.size();
 }
 
 Result<std::vector<Snapshot::SweepRow>> Snapshot::sweep_rows(Id repo, const SweepCursor& from, std::size_t limit) {

@@ -104,7 +104,7 @@ void ServerMetrics::set_members(const NodeNumbers& now) {
 
 void ServerMetrics::set_source(std::function<NodeNumbers()> source) {
   struct Gauges {
-    Gauge ready, uploads, repositories, manifests, swept, corrupt, disk_total, disk_available, open, accepted, refused;
+    Gauge ready, uploads, repositories, manifests, swept, expired, corrupt, disk_total, disk_available, open, accepted, refused;
   };
   const auto gauge = [this](const std::string& name, const std::string& help) { return registry_.gauge(name, help); };
   const Gauges gauges{
@@ -113,6 +113,7 @@ void ServerMetrics::set_source(std::function<NodeNumbers()> source) {
       .repositories = gauge("hansa_repositories", "Repositories"),
       .manifests = gauge("hansa_manifests", "Manifests"),
       .swept = gauge("hansa_swept_blobs", "Blobs that garbage collection removed since the start"),
+      .expired = gauge("hansa_expired_tags", "Tags that retention removed since the start"),
       .corrupt = gauge("hansa_corrupt_blobs", "Blobs found damaged since the start"),
       .disk_total = gauge("hansa_disk_total_bytes", "Size of the data disk"),
       .disk_available = gauge("hansa_disk_available_bytes", "Free space of the data disk"),
@@ -128,6 +129,7 @@ void ServerMetrics::set_source(std::function<NodeNumbers()> source) {
     set(gauges.repositories, now.repositories);
     set(gauges.manifests, now.manifests);
     set(gauges.swept, now.swept_blobs);
+    set(gauges.expired, now.expired_tags);
     set(gauges.corrupt, now.corrupt_blobs);
     set(gauges.disk_total, now.disk_total);
     set(gauges.disk_available, now.disk_available);

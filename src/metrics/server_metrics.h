@@ -55,6 +55,7 @@ struct NodeNumbers {
   std::uint64_t repositories = 0;
   std::uint64_t manifests = 0;
   std::uint64_t swept_blobs = 0;    // since the start
+  std::uint64_t expired_tags = 0;   // since the start
   std::uint64_t corrupt_blobs = 0;  // since the start
   std::uint64_t disk_total = 0;     // bytes
   std::uint64_t disk_available = 0;

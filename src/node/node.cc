@@ -38,6 +38,13 @@ class RealNode final : public Node {
     return upkeep_->scrub(std::move(progress), 0);
   }
   io::Task<Result<void>> collect() override { return upkeep_->collect(); }
+  io::Task<Result<void>> collect_dry(std::function<void(const std::string&)> tell) override {
+    return upkeep_->dry_run(std::move(tell));
+  }
+  io::Task<Result<upkeep::PutBack>> undo_collection(std::optional<oci::RepositoryName> only,
+                                                    std::function<void(const std::string&)> tell) override {
+    return upkeep_->undo(std::move(only), std::move(tell));
+  }
   io::Task<Result<std::string>> cluster_status() override;
   meta::MetadataStore& metadata() override { return store(); }
   catalog::Catalog& catalogue() override { return *catalog_; }
@@ -153,6 +160,8 @@ upkeep::Options RealNode::upkeep_options() const {
   options.collect = options_.gc;
   options.grace = options_.gc_delay;
   options.interval = options_.gc_interval;
+  options.untagged_grace = options_.untagged_grace;
+  options.retention = options_.retention;
   options.scrub_interval = options_.scrub_interval;
   // Other members advance the clock while this one is away.
   if (!options_.cluster) options.measured = std::chrono::milliseconds(identity_.measured_ms);
@@ -409,7 +418,9 @@ Status RealNode::status() {
   status.ready = ready_;
   if (!ready_) return status;
   status.uploads = registry_->open_uploads();
+  status.swept_records = upkeep_->swept_records();
   status.swept_blobs = upkeep_->swept_blobs();
+  status.expired_tags = upkeep_->expired_tags();
   status.corrupt_blobs = corrupt_;
   if (shared_) status.metadata = shared_->health();
   if (side_) {

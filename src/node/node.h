@@ -30,6 +30,8 @@
 #include "io/traffic.h"
 #include "meta/etcd/store.h"
 #include "registry/registry.h"
+#include "upkeep/retention.h"
+#include "upkeep/upkeep.h"
 
 namespace hansa::node {
 
@@ -100,6 +102,8 @@ struct Options {
   io::Duration gc_delay = std::chrono::hours(1);     // grace time; raised to 4 s if smaller
   io::Duration gc_interval = std::chrono::hours(1);  // one cycle
   io::Duration verify_every = std::chrono::hours(24);
+  io::Duration untagged_grace{};  // of manifests that nothing holds; 0: as gc_delay
+  upkeep::Retention retention;
   io::Duration scrub_interval{};    // 0: no periodic scrub
   std::size_t max_uploads = 1000;   // open sessions
   bool own_metadata_thread = true;  // false in the simulator
@@ -112,7 +116,9 @@ struct Status {
   std::uint64_t uploads = 0;  // open sessions
   std::uint64_t repositories = 0;
   std::uint64_t manifests = 0;
-  std::uint64_t swept_blobs = 0;  // since the start
+  std::uint64_t swept_records = 0;  // since the start
+  std::uint64_t swept_blobs = 0;    // since the start
+  std::uint64_t expired_tags = 0;   // by retention, since the start
   std::uint64_t corrupt_blobs = 0;
   std::uint64_t disk_total = 0;                     // bytes
   std::uint64_t disk_available = 0;                 // bytes
@@ -152,6 +158,10 @@ class Node {
   virtual io::Task<Result<std::string>> cluster_operation(std::string verb, std::string id) = 0;
   // One collection cycle now, in addition to the periodic ones.
   virtual io::Task<Result<void>> collect() = 0;
+  // What such a cycle would begin with, and the undo of those before: upkeep/upkeep.h.
+  virtual io::Task<Result<void>> collect_dry(std::function<void(const std::string&)> tell) = 0;
+  virtual io::Task<Result<upkeep::PutBack>> undo_collection(std::optional<oci::RepositoryName> only,
+                                                            std::function<void(const std::string&)> tell) = 0;
 };
 
 }  // namespace hansa::node

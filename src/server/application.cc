@@ -74,8 +74,10 @@ bool needs_restart(const config::Config& a, const config::Config& b) {
   const bool same_tls =
       tls(a).certificate == tls(b).certificate && tls(a).key == tls(b).key && tls(a).client_ca == tls(b).client_ca;
   return a.storage.root != b.storage.root || a.storage.gc != b.storage.gc || a.storage.gc_delay != b.storage.gc_delay ||
-         a.storage.gc_interval != b.storage.gc_interval || a.storage.verify_every != b.storage.verify_every ||
-         a.http.address != b.http.address || a.http.port != b.http.port || a.http.allow_origin != b.http.allow_origin ||
+         a.storage.gc_interval != b.storage.gc_interval || a.storage.retention.delay != b.storage.retention.delay ||
+         a.storage.retention.canonical != b.storage.retention.canonical ||
+         a.storage.verify_every != b.storage.verify_every || a.http.address != b.http.address ||
+         a.http.port != b.http.port || a.http.allow_origin != b.http.allow_origin ||
          a.http.transfer_timeout != b.http.transfer_timeout || !same_tls || a.log_output != b.log_output ||
          a.audit_output != b.audit_output || a.metrics_path != b.metrics_path || a.scrub_interval != b.scrub_interval;
 }
@@ -94,6 +96,8 @@ node::Options node_options(const config::Config& config) {
   options.gc = config.storage.gc;
   options.gc_delay = config.storage.gc_delay;
   options.gc_interval = config.storage.gc_interval;
+  options.untagged_grace = config.storage.retention.delay;
+  options.retention = config.storage.retention.rules;
   options.verify_every = config.storage.verify_every;
   options.scrub_interval = config.scrub_interval.value_or(io::Duration::zero());
   options.reserve = node::default_reserve;
@@ -221,6 +225,7 @@ metrics::NodeNumbers Application::numbers() {
                            .repositories = status.repositories,
                            .manifests = status.manifests,
                            .swept_blobs = status.swept_blobs,
+                           .expired_tags = status.expired_tags,
                            .corrupt_blobs = status.corrupt_blobs,
                            .disk_total = status.disk_total,
                            .disk_available = status.disk_available,

@@ -45,13 +45,17 @@ node::VotersWord word_of(const voters::ManagedEtcd& keeper) {
 
 // What must be the same on all members, as this one's configuration had it at the start: shown where it is not.
 std::map<std::string, std::string> rules_of(const config::Config& config) {
-  constexpr std::size_t shown = 16;  // hexadecimal digits: enough to tell two apart
+  const auto fingerprint = [](const std::string& text) {
+    constexpr std::size_t shown = 16;  // hexadecimal digits: enough to tell two apart
+    return oci::Digest::compute(oci::Algorithm::sha256, as_bytes(text)).hex().substr(0, shown);
+  };
   const std::string access = config.http.policy ? config.http.policy->canonical() : "everyone may do everything";
-  return {
-      {"storage.gc", config.storage.gc ? "true" : "false"},
-      {"storage.gcDelay", config::format_duration(config.storage.gc_delay)},
-      {"storage.gcInterval", config::format_duration(config.storage.gc_interval)},
-      {"http.accessControl", oci::Digest::compute(oci::Algorithm::sha256, as_bytes(access)).hex().substr(0, shown)}};
+  return {{"storage.gc", config.storage.gc ? "true" : "false"},
+          {"storage.gcDelay", config::format_duration(config.storage.gc_delay)},
+          {"storage.retention", fingerprint(config::format_duration(config.storage.retention.delay) + " " +
+                                            config.storage.retention.canonical)},
+          {"storage.gcInterval", config::format_duration(config.storage.gc_interval)},
+          {"http.accessControl", fingerprint(access)}};
 }
 
 Error not_a_member(const std::string& root) {

@@ -15,6 +15,7 @@
 #include "server/command_parts.h"
 #include "server/config/check.h"
 #include "server/config/key_table.h"
+#include "server/gc_command.h"
 #include "server/import.h"
 #include "server/version.h"
 
@@ -238,16 +239,19 @@ constexpr const char* examples = R"(Examples:
   hansa serve config.json                       as the configuration says (zot's format, JSON or YAML)
   hansa verify config.json                      is the configuration right?
   hansa scrub config.json                       check every stored byte, also while the server runs
+  hansa gc config.json --dry-run                what would collection and retention remove now?
   hansa import /var/lib/zot config.json         take in a root folder of zot
   hansa import ./image --root /var/lib/hansa --name team/app)";
 
 // What CLI11 would only call a missing command.
 std::optional<std::string> unknown_command(int argc, char** argv) {
-  const std::vector<std::string> known{"serve", "verify", "schema", "scrub", "version", "import", "cluster", "mirrors"};
+  const std::vector<std::string> known{"serve",  "verify",  "schema",  "scrub",  "gc",
+                                       "import", "version", "cluster", "mirrors"};
   if (argc < 2 || argv[1][0] == '-' || std::ranges::find(known, argv[1]) != known.end()) return std::nullopt;
   const std::string near = config::nearest(argv[1], known);
-  const std::string hint = near.empty() ? "there are serve, verify, schema, scrub, version, import, cluster and mirrors"
-                                        : "did you mean \"" + near + "\"?";
+  const std::string hint = near.empty()
+                               ? "there are serve, verify, schema, scrub, gc, version, import, cluster and mirrors"
+                               : "did you mean \"" + near + "\"?";
   return "there is no command \"" + std::string(argv[1]) + "\"; " + hint + " (see hansa --help)";
 }
 
@@ -265,6 +269,7 @@ int run_command_line(int argc, char** argv) {
   std::string join;
   ImportArguments arguments;
   ClusterArguments cluster;
+  GcArguments gc;
   bool show_version = false;
   app.add_flag("-v,--version", show_version, "print the version");
   auto* serve_command = app.add_subcommand("serve", "run a registry");
@@ -276,6 +281,7 @@ int run_command_line(int argc, char** argv) {
   auto* schema_command = app.add_subcommand("schema", "print the JSON schema of configurations");
   auto* scrub_command = app.add_subcommand("scrub", "check all stored bytes; asks the running server if there is one");
   scrub_command->add_option("CONFIG", file, "configuration file of the registry");
+  add_gc_command(app, gc);
   auto* version_command = app.add_subcommand("version", "print the version");
   auto* import = app.add_subcommand("import", "take in a root folder of zot, or an OCI layout, without copying");
   import->add_option("SOURCE", arguments.source, "folder with OCI layouts, at any depth")->required();
@@ -298,6 +304,7 @@ int run_command_line(int argc, char** argv) {
   if (cluster_command->parsed() || cluster.mirrors->parsed()) return run_cluster_command(cluster);
   if (verify_command->parsed()) return verify(file);
   if (scrub_command->parsed()) return scrub(file);
+  if (gc.command->parsed()) return run_gc_command(gc);
   if (import->parsed()) return import_command(arguments);
   if (schema_command->parsed()) std::printf("%s", config::print_json_schema().c_str());
   if (version_command->parsed() || show_version) {

@@ -18,6 +18,7 @@ namespace {
 
 constexpr int backlog = 4;
 constexpr std::size_t longest_command = 4096;                              // bytes
+constexpr std::size_t most_told = std::size_t{16} * 1024 * 1024;           // bytes of one answer
 constexpr io::Duration between_progress = std::chrono::milliseconds(500);  // of the lines
 constexpr timeval patience{.tv_sec = 5, .tv_usec = 0};                     // of one read or write of the socket
 
@@ -125,6 +126,67 @@ io::Task<std::string> answer_scrub(int connection, ControlServices& services) {
   co_return summary(report);
 }
 
+// Lines for the asker, up to a limit.
+class Told {
+ public:
+  std::function<void(const std::string&)> sink() {
+    return [this](const std::string& line) {
+      if (text_.size() < most_told) {
+        text_ += "told " + line + "\n";
+      } else if (!std::exchange(full_, true)) {
+        text_ += "told and more, which has no room here\n";
+      }
+    };
+  }
+  std::string end_with(const std::string& line) && { return std::move(text_) + line + "\n"; }
+
+ private:
+  std::string text_;
+  bool full_ = false;
+};
+
+io::Task<std::string> answer_gc_run(ControlServices& services) {
+  const node::Status before = services.node.status();
+  const auto done = co_await services.node.collect();
+  if (!done) co_return "error " + done.error().message + "\n";
+  const node::Status after = services.node.status();
+  co_return "answer retention removed " + std::to_string(after.expired_tags - before.expired_tags) +
+      " tags; removed what nothing held: " + std::to_string(after.swept_records - before.swept_records) + " records, " +
+      std::to_string(after.swept_blobs - before.swept_blobs) + " files\n";
+}
+
+io::Task<std::string> answer_gc_dry_run(ControlServices& services) {
+  Told told;
+  const auto done = co_await services.node.collect_dry(told.sink());
+  if (!done) co_return std::move(told).end_with("error " + done.error().message);
+  co_return std::move(told).end_with(
+      "answer nothing was removed; what only those hold would go in later cycles, each after its own grace time");
+}
+
+io::Task<std::string> answer_gc_undo(std::string repository, ControlServices& services) {
+  std::optional<oci::RepositoryName> only;
+  if (!repository.empty()) {
+    auto name = oci::RepositoryName::parse(repository);
+    if (!name) co_return "error " + name.error().message + "\n";
+    only = *std::move(name);
+  }
+  Told told;
+  const auto done = co_await services.node.undo_collection(std::move(only), told.sink());
+  if (!done) co_return std::move(told).end_with("error " + done.error().message);
+  co_return std::move(told).end_with("answer put back " + std::to_string(done->manifests) + " manifests, " +
+                                     std::to_string(done->tags) + " tags, " + std::to_string(done->files) +
+                                     " files; impossible: " + std::to_string(done->impossible));
+}
+
+io::Task<std::string> answer_gc(std::string words, ControlServices& services) {
+  constexpr std::string_view undo = "undo";
+  services.log.info("asked by the operator", {{"command", "gc " + words}});
+  if (words == "run") return answer_gc_run(services);
+  if (words == "dry-run") return answer_gc_dry_run(services);
+  std::string repository = words.size() > undo.size() ? words.substr(undo.size() + 1) : std::string();
+  return answer_gc_undo(std::move(repository), services);
+}
+
 io::Task<std::string> answer_cluster(std::string words, ControlServices& services) {
   const std::size_t space = words.find(' ');
   std::string verb = words.substr(0, space);
@@ -139,6 +201,7 @@ io::Task<std::string> answer_cluster(std::string words, ControlServices& service
 
 io::Task<void> serve_control(int connection, ControlServices& services) {
   constexpr std::string_view of_cluster = "cluster ";
+  constexpr std::string_view of_gc = "gc ";
   const Descriptor socket(connection);
   set_patience(socket.get());
   auto read = [fd = socket.get()] { return read_command(fd); };
@@ -146,6 +209,9 @@ io::Task<void> serve_control(int connection, ControlServices& services) {
   std::string answer = "error there is no command \"" + command + "\"\n";
   if (command == "scrub") {
     answer = co_await answer_scrub(socket.get(), services);
+  } else if (command == "gc run" || command == "gc dry-run" || command == "gc undo" ||
+             command.starts_with("gc undo ")) {
+    answer = co_await answer_gc(command.substr(of_gc.size()), services);
   } else if (command.starts_with(of_cluster)) {
     answer = co_await answer_cluster(command.substr(of_cluster.size()), services);
   }

@@ -1,10 +1,12 @@
 // The private door of a running server: a Unix socket in its data folder, for commands on the same machine.
 //
-// One line goes in ("scrub", "cluster VERB [ARGUMENT]"), lines come out until the end:
+// One line goes in ("scrub", "gc run|dry-run|undo [REPOSITORY]", "cluster VERB [ARGUMENT]"), lines come out until the
+// end:
 //   progress BLOBS BYTES     at most a few per second
 //   corrupt DIGEST           a blob that was put away
 //   done BLOBS BYTES         the end of a scrub
-//   answer TEXT              of a command of the cluster; JSON where it is data
+//   told TEXT                what a collection would remove, or an undo cannot put back
+//   answer TEXT              the end of a command of gc or of the cluster; JSON where it is data
 //   error MESSAGE            the end of whatever failed
 // Only the user that runs the server may connect (mode 0600).
 #pragma once

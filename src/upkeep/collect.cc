@@ -21,11 +21,18 @@ io::Task<void> Upkeep::collect_loop() {
   while (true) {
     auto slept = co_await io::sleep_for(options_.interval);
     if (!slept) co_return;
-    auto done = co_await collect();
+    auto done = options_.retention.dry_run ? co_await tell_log() : co_await collect();
     if (done) continue;
     if (done.error().code == ErrorCode::cancelled) co_return;
     ports_.log.warn("a collection cycle did not finish; the next one goes on", {{"error", done.error().message}});
   }
+}
+
+// Every node of a cluster would tell the same.
+io::Task<Result<void>> Upkeep::tell_log() {
+  HANSA_CO_TRY(const auto leader, co_await collector_.hold());
+  if (!leader) co_return Result<void>{};
+  co_return co_await dry_run([this](const std::string& line) { ports_.log.info("dry run", {{"outcome", line}}); });
 }
 
 io::Task<Result<void>> Upkeep::collect() {
@@ -118,7 +125,14 @@ io::Task<Result<void>> Upkeep::sweep_repositories() {
 }
 
 io::Task<Result<void>> Upkeep::sweep_repository(oci::RepositoryName name) {
-  const catalog::SweepRules rules;
+  auto expired = co_await expire_repository(name);
+  if (!expired && expired.error().code != ErrorCode::too_many) co_return expired.error();
+  if (!expired) ports_.log.warn("retention is not applied", {{"error", expired.error().message}});
+  auto kept = co_await kept_of(name);
+  if (!kept && kept.error().code != ErrorCode::too_many) co_return kept.error();
+  catalog::SweepRules rules = rules_for(name);
+  // What could not be judged stays.
+  if (!kept) rules.manifests = false;
   std::optional<catalog::SweepCursor> cursor = catalog::SweepCursor{};
   io::TaskContext& context = co_await io::current_context();
   while (cursor) {
@@ -129,13 +143,17 @@ io::Task<Result<void>> Upkeep::sweep_repository(oci::RepositoryName name) {
       HANSA_CO_TRY(page, view.sweep_candidates(name, rules, *cursor, scan_rows));
     }
     cursor = page.next;
-    if (!page.items.empty()) HANSA_CO_CHECK(co_await sweep_chunks(name, std::move(page.items)));
+    std::erase_if(page.items, [&kept](const catalog::SweepItem& item) {
+      return item.kind == catalog::SweepKind::manifest && kept && kept->contains(item.digest);
+    });
+    if (!page.items.empty()) HANSA_CO_CHECK(co_await sweep_chunks(name, rules, std::move(page.items)));
   }
   co_return Result<void>{};
 }
 
 // Chunks are independent: removing what nothing holds never makes another record held, so it may stop after any.
-io::Task<Result<void>> Upkeep::sweep_chunks(oci::RepositoryName name, std::vector<catalog::SweepItem> items) {
+io::Task<Result<void>> Upkeep::sweep_chunks(oci::RepositoryName name, catalog::SweepRules rules,
+                                            std::vector<catalog::SweepItem> items) {
   for (std::size_t at = 0; at < items.size(); at += catalog::max_sweep_records) {
     HANSA_CO_TRY(const auto leader, co_await collector_.hold());
     if (!leader) co_return Result<void>{};  // lost meanwhile: another node collects
@@ -143,17 +161,21 @@ io::Task<Result<void>> Upkeep::sweep_chunks(oci::RepositoryName name, std::vecto
     const auto first = items.begin() + static_cast<std::ptrdiff_t>(at);
     std::vector<catalog::SweepItem> chunk(first, first + static_cast<std::ptrdiff_t>(count));
     const io::MonotonicTime began = ports_.clock.monotonic();
-    catalog::Planner plan = [name, chunk = std::move(chunk), leader](const catalog::Planning& planning) {
-      return plan_sweep(planning, name, chunk, catalog::SweepRules{}, leader);
+    catalog::Planner plan = [name, rules, chunk = std::move(chunk), leader](const catalog::Planning& planning) {
+      return plan_sweep(planning, name, chunk, rules, leader);
     };
     auto swept = co_await ports_.catalog.submit(std::move(plan), catalog::Weight::heavy);
     // A busy repository wins every race; the next cycle finds the rest.
     if (!swept && swept.error().code != ErrorCode::unavailable) co_return swept.error();
     if (swept && swept->changed) swept_records_ += count;
-    const io::Duration worked = ports_.clock.monotonic() - began;
-    HANSA_CO_CHECK(co_await io::sleep_for(std::min(worked * pause_per_work, longest_pause)));
+    HANSA_CO_CHECK(co_await yield_to_pushes(began));
   }
   co_return Result<void>{};
+}
+
+io::Task<Result<void>> Upkeep::yield_to_pushes(io::MonotonicTime began) {
+  const io::Duration worked = ports_.clock.monotonic() - began;
+  co_return co_await io::sleep_for(std::min(worked * pause_per_work, longest_pause));
 }
 
 // Those of a page that no record names now.

@@ -12,15 +12,19 @@ constexpr std::size_t scrub_page = 200;  // blobs listed at a time
 }  // namespace
 
 io::Duration tick_length(const Options& options) {
-  return std::max(options.grace, smallest_grace) / catalog::ticks_per_grace;
+  // The smallest time that is counted, in eighths.
+  const io::Duration untagged = options.untagged_grace == io::Duration::zero() ? options.grace : options.untagged_grace;
+  return std::max(std::min(options.grace, untagged), smallest_grace) / catalog::ticks_per_grace;
 }
 
 Upkeep::Upkeep(Ports ports, Options options)
     : ports_(std::move(ports)),
-      options_(options),
+      options_(std::move(options)),
       ticker_(ports_.store, ports_.catalog, "tick"),
       collector_(ports_.store, ports_.catalog, "collect") {
+  if (options_.untagged_grace == io::Duration::zero()) options_.untagged_grace = options_.grace;
   options_.grace = std::max(options_.grace, smallest_grace);
+  options_.untagged_grace = std::max(options_.untagged_grace, smallest_grace);
   const io::Duration credit = std::min(options_.measured, tick_length(options_));
   tick_started_ = (ports_.clock.monotonic().since_origin - credit).count();
   measured_tick_ = ports_.catalog.newest_tick();

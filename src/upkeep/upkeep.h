@@ -15,6 +15,8 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -23,6 +25,8 @@
 #include "catalog/catalog.h"
 #include "io/clock.h"
 #include "io/scope.h"
+#include "upkeep/retention.h"
+#include "upkeep/survey.h"
 #include "upkeep/task_leader.h"
 
 namespace hansa::upkeep {
@@ -33,6 +37,8 @@ struct Options {
   bool collect = true;
   io::Duration grace = std::chrono::hours(1);       // storage.gcDelay
   io::Duration interval = std::chrono::hours(1);    // between cycles, storage.gcInterval
+  io::Duration untagged_grace{};                    // of manifests, storage.retention.delay; 0: as `grace`
+  Retention retention;                              // with dry_run, periodic cycles only tell what would go
   io::Duration scrub_interval{};                    // 0: no periodic scrub
   std::uint64_t scrub_bytes_per_second = 50 * MiB;  // of the periodic scrub
   // Of the current tick, by the process before (a clean stop kept it). Zero in a cluster, where the others may have
@@ -55,6 +61,13 @@ struct Ports {
 };
 
 io::Duration tick_length(const Options& options);
+
+struct PutBack {  // by an undo
+  std::uint64_t manifests = 0;
+  std::uint64_t tags = 0;
+  std::uint64_t files = 0;       // of this node's trash
+  std::uint64_t impossible = 0;  // manifests and tags that refer to what is gone
+};
 
 // The right to do what one may do at a time; ask mine(). Gives it back when dropped.
 class Turn {
@@ -81,11 +94,17 @@ class Upkeep {
 
   // One cycle: repositories, then bytes, then the trash. conflict while one is under way.
   io::Task<Result<void>> collect();
+  // What collect() would begin with, as lines for people; nothing is changed. conflict as above.
+  io::Task<Result<void>> dry_run(std::function<void(const std::string&)> tell);
+  // Puts back what collection removed, by retention or by age, and still remembers: for a grace time and a quarter of
+  // it at least. Not what clients deleted (P8). `only`: one repository. Tells what is impossible. conflict as above.
+  io::Task<Result<PutBack>> undo(std::optional<oci::RepositoryName> only, std::function<void(const std::string&)> tell);
   // Every blob's bytes against its digest. Reports after each; at most `rate` bytes a second (0: as fast as it goes).
   io::Task<Result<blob::ScrubReport>> scrub(std::function<void(const blob::ScrubReport&)> progress, std::uint64_t rate);
 
   std::uint64_t swept_records() const { return swept_records_; }
   std::uint64_t swept_blobs() const { return swept_blobs_; }
+  std::uint64_t expired_tags() const { return expired_tags_; }
   // Time measured of the current tick: to be kept at a clean stop.
   io::Duration measured() const;
 
@@ -100,8 +119,23 @@ class Upkeep {
   io::Task<Result<void>> load_one(catalog::Snapshot::Unloaded entry);
   io::Task<Result<void>> sweep_repositories();
   io::Task<Result<void>> sweep_repository(oci::RepositoryName name);
-  io::Task<Result<void>> sweep_chunks(oci::RepositoryName name, std::vector<catalog::SweepItem> items);
+  io::Task<Result<void>> sweep_chunks(oci::RepositoryName name, catalog::SweepRules rules,
+                                      std::vector<catalog::SweepItem> items);
   io::Task<Result<void>> sweep_bytes();
+  io::Task<Result<void>> yield_to_pushes(io::MonotonicTime began);
+  io::Task<Result<void>> tell_log();
+  // expire.cc
+  catalog::SweepRules rules_for(const oci::RepositoryName& name) const;
+  io::Task<Result<std::set<oci::Digest>>> kept_of(oci::RepositoryName name);
+  io::Task<Result<std::vector<Expiring>>> expiring_of(oci::RepositoryName name);
+  io::Task<Result<void>> expire_repository(oci::RepositoryName name);
+  io::Task<Result<std::size_t>> expire_tags(oci::RepositoryName name, std::vector<Expiring> expiring);
+  io::Task<Result<void>> tell_repository(oci::RepositoryName name, const std::function<void(const std::string&)>& tell);
+  // put_back.cc
+  io::Task<Result<void>> put_back(oci::RepositoryName name, const std::function<void(const std::string&)>& tell,
+                                  PutBack& done);
+  io::Task<Result<void>> put_back_manifests(const oci::RepositoryName& name,
+                                            const std::function<void(const std::string&)>& tell, PutBack& done);
   Result<std::vector<oci::Digest>> unnamed_of(const std::vector<blob::StoredBlob>& page);
   io::Task<Result<std::string>> read_body(oci::Digest digest);
 
@@ -115,6 +149,7 @@ class Upkeep {
   std::atomic<bool> scrubbing_ = false;
   std::atomic<std::uint64_t> swept_records_ = 0;
   std::atomic<std::uint64_t> swept_blobs_ = 0;
+  std::atomic<std::uint64_t> expired_tags_ = 0;
 };
 
 }  // namespace hansa::upkeep

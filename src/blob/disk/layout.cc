@@ -34,6 +34,17 @@ std::optional<std::uint64_t> tick_of_trash(std::string_view name) {
   return tick;
 }
 
+std::optional<oci::Digest> digest_of_trash(std::string_view name) {
+  const std::size_t first = name.find('-');
+  const std::size_t second = first == std::string_view::npos ? first : name.find('-', first + 1);
+  if (second == std::string_view::npos || !tick_of_trash(name)) return std::nullopt;
+  std::string text(name.substr(first + 1));
+  text[second - first - 1] = ':';
+  auto digest = oci::Digest::parse(text);
+  if (!digest) return std::nullopt;
+  return *std::move(digest);
+}
+
 bool is_staging_id(std::string_view id) {
   constexpr std::size_t max_id = 128;
   return !id.empty() && id.size() <= max_id && std::ranges::all_of(id, [](char c) {

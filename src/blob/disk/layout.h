@@ -35,6 +35,8 @@ class Layout {
 
 // The tick in a trash name; empty for names that are not ours.
 std::optional<std::uint64_t> tick_of_trash(std::string_view name);
+// The digest in it, likewise.
+std::optional<oci::Digest> digest_of_trash(std::string_view name);
 // Session ids are file names: 1 to 128 of a-z, A-Z, 0-9, '-', '_'.
 bool is_staging_id(std::string_view id);
 

@@ -89,6 +89,40 @@ Result<std::size_t> Store::empty_trash_now() {
   return count;
 }
 
+io::Task<Result<std::size_t>> Store::restore_trash() {
+  auto work = [this] { return restore_trash_now(); };
+  co_return co_await io::blocking(io::Pool::upkeep, std::move(work));
+}
+
+Result<std::size_t> Store::restore_trash_now() {
+  HANSA_TRY(const auto entries, disk_.list(layout_.trash()));
+  std::set<std::string> folders;
+  std::size_t count = 0;
+  for (const auto& entry : entries) {
+    const auto digest = digest_of_trash(entry.name);
+    if (!digest) continue;
+    HANSA_TRY(const bool moved, restore_one(entry.name, *digest));
+    if (!moved) continue;
+    ++count;
+    folders.insert(layout_.folder(*digest));
+  }
+  for (const std::string& folder : folders) HANSA_CHECK(disk_.sync_directory(folder));
+  if (count > 0) HANSA_CHECK(disk_.sync_directory(layout_.trash()));
+  return count;
+}
+
+Result<bool> Store::restore_one(const std::string& name, const oci::Digest& digest) {
+  const std::lock_guard guard(lock_of(digest));
+  const auto there = disk_.info(layout_.file(digest));
+  if (there) return false;
+  if (there.error().code != ErrorCode::not_found) return there.error();
+  const auto moved = disk_.rename(layout_.trash() + "/" + name, layout_.file(digest));
+  if (!moved && moved.error().code == ErrorCode::not_found) return false;  // unlinked meanwhile
+  if (!moved) return moved.error();
+  receipt_locked(digest);
+  return true;
+}
+
 io::Task<Result<void>> Store::scrub(oci::Digest digest) {
   auto work = [this, digest] { return scrub_now(digest); };
   co_return co_await io::blocking(io::Pool::upkeep, std::move(work));

@@ -48,6 +48,7 @@ class Store final : public DiskBlobStore {
   io::Task<Result<std::size_t>> sweep(std::vector<oci::Digest> digests,
                                       std::function<bool(const oci::Digest&)> unnamed) override;
   io::Task<Result<std::size_t>> empty_trash() override;
+  io::Task<Result<std::size_t>> restore_trash() override;
   io::Task<Result<void>> scrub(oci::Digest digest) override;
 
   // For readers.
@@ -100,6 +101,8 @@ class Store final : public DiskBlobStore {
                                 const std::function<bool(const oci::Digest&)>& unnamed);
   Result<bool> move_to_trash(const oci::Digest& digest, const std::function<bool(const oci::Digest&)>& unnamed);
   Result<std::size_t> empty_trash_now();
+  Result<std::size_t> restore_trash_now();
+  Result<bool> restore_one(const std::string& name, const oci::Digest& digest);
   Result<std::vector<StoredBlob>> list_now(const std::optional<oci::Digest>& after, std::size_t limit);
   void remove_stray_sidecars(oci::Algorithm algorithm, const std::string& path,
                              const std::vector<io::DirectoryEntry>& entries);

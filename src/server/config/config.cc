@@ -36,9 +36,9 @@ Storage read_storage(const Reader& in, Problems& problems) {
     problems.error("storage.gcInterval",
                    "0 (collect once) is not built yet; use a duration, or set storage.gc to false");
   }
-  if (in.has("storage.retention.delay") && in.duration("storage.retention.delay") != out.gc_delay) {
-    problems.error("storage.retention.delay", "a value other than that of storage.gcDelay (" +
-                                                  format_duration(out.gc_delay) + ") is not built yet; remove it");
+  out.retention = read_retention(in, out.gc_delay, problems);
+  if (!out.gc && in.has("storage.retention")) {
+    problems.warn("storage.retention", "has no effect while storage.gc is false");
   }
   return out;
 }

@@ -13,6 +13,7 @@
 #include "http/server.h"
 #include "io/time.h"
 #include "server/config/cluster.h"
+#include "server/config/retention.h"
 
 namespace hansa::server::config {
 
@@ -25,6 +26,7 @@ struct Storage {
   io::Duration gc_delay = std::chrono::hours(1);
   io::Duration gc_interval = std::chrono::hours(1);
   io::Duration verify_every = std::chrono::hours(24);
+  RetentionSection retention{.delay = std::chrono::hours(1), .rules = {}, .canonical = {}};
 };
 
 struct Http {

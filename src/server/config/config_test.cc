@@ -163,6 +163,45 @@ TEST(Config, warnings_tell_what_has_no_effect) {
   EXPECT_EQ(config.scrub_interval, least_scrub_interval);
 }
 
+// The example of zot's documentation, in its own words.
+TEST(Config, retention_becomes_policies) {
+  const Config config = accepted(
+      R"({"storage":{"rootDirectory":"/d","gcDelay":"2h","retention":{"dryRun":true,"delay":"24h","policies":[)"
+      R"({"repositories":["infra/*","prod/*"],"deleteReferrers":false,"keepTags":[{"patterns":["v2.*",".*-prod"]},)"
+      R"({"patterns":["v3.*"],"pulledWithin":"168h","mostRecentlyPushedCount":10,"pushedWithin":"24h"}]},)"
+      R"({"repositories":["**"],"deleteReferrers":true,"deleteUntagged":false,)"
+      R"("keepUntagged":{"mostRecentlyPulledCount":3}}]}}})");
+  const auto& retention = config.storage.retention;
+  EXPECT_EQ(retention.delay, std::chrono::hours(24));
+  EXPECT_TRUE(retention.rules.dry_run);
+  ASSERT_EQ(retention.rules.policies.size(), 2u);
+  const auto& first = retention.rules.policies[0];
+  EXPECT_FALSE(first.delete_referrers);
+  EXPECT_TRUE(first.delete_untagged);
+  ASSERT_EQ(first.keep_tags.size(), 2u);
+  EXPECT_TRUE(first.keep_tags[0].unconditional());
+  EXPECT_TRUE(first.keep_tags[0].applies_to("1.0-prod"));
+  EXPECT_EQ(first.keep_tags[1].pulled_within, std::chrono::hours(168));
+  EXPECT_EQ(first.keep_tags[1].most_recently_pushed, 10u);
+  const auto& second = retention.rules.policies[1];
+  EXPECT_TRUE(second.delete_referrers);
+  EXPECT_FALSE(second.delete_untagged);
+  EXPECT_THAT(testing::PrintToString(config.warnings), HasSubstr("keepUntagged"));
+}
+
+TEST(Config, mistakes_of_retention_are_named_with_their_place) {
+  const auto rule = [](const std::string& keep) {
+    return error_of(R"({"storage":{"rootDirectory":"/d","retention":{"policies":[{"repositories":["**"],"keepTags":[)" +
+                    keep + "]}]}}}");
+  };
+  EXPECT_THAT(rule(R"({},{"patterns":["v["]})"), HasSubstr("storage.retention.policies[0].keepTags[1].patterns"));
+  EXPECT_THAT(rule(R"({"mostRecentlyPushedCount":-1})"), HasSubstr("keepTags[0].mostRecentlyPushedCount"));
+  EXPECT_THAT(rule(R"({"pushedWithin":"9601h"})"), HasSubstr("400 days"));
+  EXPECT_THAT(rule(R"({"pattern":["v1"]})"), HasSubstr("patterns"));
+  EXPECT_THAT(error_of(R"({"storage":{"rootDirectory":"/d","retention":{"policies":[{"repositories":["{a"]}]}}})"),
+              HasSubstr("storage.retention.policies[0].repositories"));
+}
+
 TEST(Config, access_control_becomes_a_policy) {
   const Config config = accepted(
       with(R"(,"http":{"auth":{"htpasswd":{"path":"users"}},"accessControl":{"groups":{"Dev":{"users":["ann"]}},)"

@@ -44,7 +44,7 @@ auth::RepositoryPolicy read_repository(const std::string& pattern, const Value& 
   }
   out.default_actions = read_actions(value.find("defaultPolicy"), path + ".defaultPolicy", problems);
   out.anonymous_actions = read_actions(value.find("anonymousPolicy"), path + ".anonymousPolicy", problems);
-  if (const auto glob = auth::Glob::compile(pattern); !glob) problems.error(path, glob.error().message);
+  if (const auto glob = oci::Glob::compile(pattern); !glob) problems.error(path, glob.error().message);
   return out;
 }
 

@@ -1,9 +1,9 @@
-#include "auth/glob.h"
+#include "oci/glob.h"
 
 #include <algorithm>
 #include <optional>
 
-namespace hansa::auth {
+namespace hansa::oci {
 namespace {
 
 using Token = Glob::Token;
@@ -231,4 +231,4 @@ bool Glob::matches(std::string_view name) const {
   return std::ranges::any_of(alternatives_, [&parts](const Pattern& pattern) { return fits(pattern, parts); });
 }
 
-}  // namespace hansa::auth
+}  // namespace hansa::oci

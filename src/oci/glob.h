@@ -17,7 +17,7 @@
 
 #include "base/result.h"
 
-namespace hansa::auth {
+namespace hansa::oci {
 
 inline constexpr std::size_t max_glob = 1024;              // bytes of a pattern
 inline constexpr std::size_t max_glob_alternatives = 256;  // after all braces are written out
@@ -47,4 +47,4 @@ class Glob {
   std::vector<Pattern> alternatives_;
 };
 
-}  // namespace hansa::auth
+}  // namespace hansa::oci

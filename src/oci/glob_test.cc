@@ -1,8 +1,8 @@
-#include "auth/glob.h"
+#include "oci/glob.h"
 
 #include <gtest/gtest.h>
 
-namespace hansa::auth {
+namespace hansa::oci {
 namespace {
 
 struct Case {
@@ -74,4 +74,4 @@ TEST(Glob, refuses_patterns_that_are_not_closed_or_too_large) {
 }
 
 }  // namespace
-}  // namespace hansa::auth
+}  // namespace hansa::oci
