@@ -128,6 +128,11 @@ class Api {
       HANSA_CO_TRY(call.access, co_await services_.authenticator.authenticate(credentials_of(request)));
       trace.user = call.access.identity().user;
     }
+    // Where nobody logs in no browser adds anything that the page could not have said itself.
+    if (!trace.user.empty() && is_foreign_change(cors(), request)) {
+      co_return make_error(ErrorCode::denied, Subject::request,
+                           "a page of another origin asks for this in a user's name; http.allowOrigin can permit it");
+    }
     if (!match.name.empty()) {
       HANSA_CO_TRY(call.repository, repository_of(match.name));
       trace.repository = call.repository.text();

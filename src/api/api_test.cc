@@ -180,6 +180,34 @@ TEST_F(ApiTest, AConfiguredOriginMayUseCredentials) {
   EXPECT_EQ(header(response, "Access-Control-Allow-Credentials"), "true");
 }
 
+TEST_F(ApiTest, APageOfAnotherOriginChangesNothingInAUsersName) {
+  const std::string path = "/v2/a/manifests/v1";
+  const auto status = [&](const testing::Fields& fields, Method method = Method::put) {
+    testing::Fields all = fields;
+    all.emplace_back("Authorization", "alice");
+    all.emplace_back("Host", "hub.example:5000");
+    return bed.send(method, path, all).status;
+  };
+  bed.users.on = true;
+  EXPECT_EQ(status({}), 200);  // no browser
+  EXPECT_EQ(status({{"Origin", "https://HUB.example:5000"}}), 200);
+  EXPECT_EQ(status({{"Sec-Fetch-Site", "same-origin"}, {"Origin", "https://proxy.example"}}), 200);
+  EXPECT_EQ(status({{"Sec-Fetch-Site", "none"}}), 200);
+  for (const std::string origin : {"https://evil.example", "https://hub.example", "null", "hub.example:5000"}) {
+    EXPECT_EQ(status({{"Origin", origin}}), 403) << origin;
+    EXPECT_EQ(status({{"Origin", origin}}, Method::get), 200) << origin;
+  }
+  EXPECT_EQ(status({{"Sec-Fetch-Site", "cross-site"}}), 403);
+  EXPECT_EQ(status({{"Sec-Fetch-Site", "same-site"}}), 403);
+  EXPECT_EQ(bed.send(Method::put, path, {{"Origin", "https://evil.example"}}).status, 401);
+  bed.options.allow_origin = "https://ui.example";
+  bed.set_routes(routes());
+  EXPECT_EQ(status({{"Sec-Fetch-Site", "cross-site"}, {"Origin", "https://ui.example"}}), 200);
+  EXPECT_EQ(status({{"Sec-Fetch-Site", "cross-site"}, {"Origin", "https://evil.example"}}), 403);
+  bed.users.on = false;
+  EXPECT_EQ(bed.send(Method::put, path, {{"Origin", "https://evil.example"}}).status, 200);  // nobody logs in here
+}
+
 TEST_F(ApiTest, ABodyOverTheRoutesLimitIsRefusedUnread) {
   expect_error(bed.send(Method::put, "/v2/a/manifests/v1", {}, std::string(11, 'x')), 413, "MANIFEST_INVALID");
   EXPECT_EQ(bed.send(Method::put, "/v2/a/manifests/v1", {}, std::string(10, 'x')).status, 200);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <set>
 
+#include "http/text.h"
+
 namespace hansa::api {
 
 std::string method_list(const std::vector<http::Method>& methods) {
@@ -14,6 +16,18 @@ std::string method_list(const std::vector<http::Method>& methods) {
     list += http::to_string(method);
   }
   return list;
+}
+
+bool is_foreign_change(const Cors& cors, const http::Request& request) {
+  using enum http::Method;
+  if (request.method == get || request.method == head || request.method == options) return false;
+  const auto origin = request.headers.get("Origin");
+  if (origin && *origin == cors.allow_origin) return false;
+  if (const auto site = request.headers.get("Sec-Fetch-Site")) return *site != "same-origin" && *site != "none";
+  if (!origin) return false;
+  const std::size_t scheme = origin->find("://");
+  if (scheme == std::string_view::npos) return true;  // "null": a page that hides where it is from
+  return !http::same_name(origin->substr(scheme + 3), request.headers.get("Host").value_or(""));
 }
 
 void add_cors(const Cors& cors, http::Response& response) {

@@ -16,6 +16,11 @@ struct Cors {
 // "GET, HEAD, OPTIONS": the value of Allow.
 std::string method_list(const std::vector<http::Method>& methods);
 
+// A change that a page of another origin asks for, as far as the browser tells (Sec-Fetch-Site, else Origin against
+// Host): browsers add a user's password or certificate to such a request by themselves. False for reading, for the
+// origin in `cors`, and for clients that are no browsers.
+bool is_foreign_change(const Cors& cors, const http::Request& request);
+
 // On every answer below /v2/.
 void add_cors(const Cors& cors, http::Response& response);
 

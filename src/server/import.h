@@ -2,6 +2,8 @@
 // single one. Blobs become hard links, so nothing is copied and the originals stay as they are; every byte is hashed
 // before it is believed, and records are made by the same use cases that serve a push.
 //
+// Symbolic links, pipes and devices in the place of a layout's files are refused.
+//
 // Tags (org.opencontainers.image.ref.name), manifests without a tag, nested indexes and referrers come along. A layout
 // that cannot be taken whole is named, and the others are taken.
 #pragma once

@@ -1,5 +1,6 @@
 #include "server/importer.h"
 
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -11,7 +12,21 @@ namespace {
 
 constexpr std::string_view tag_annotation = "org.opencontainers.image.ref.name";
 
+// A link would make another file of this machine, which may change or go, part of the registry; a pipe or a device may
+// never end.
+Result<void> require_plain_file(const std::string& path) {
+  std::error_code error;
+  const auto type = std::filesystem::symlink_status(path, error).type();
+  if (type == std::filesystem::file_type::regular) return {};
+  if (type == std::filesystem::file_type::not_found || type == std::filesystem::file_type::none) {
+    return make_error(ErrorCode::not_found, Subject::file, path + ": cannot be read: " + error.message());
+  }
+  return make_error(ErrorCode::invalid, Subject::file,
+                    path + ": is no plain file; copy the layout with its links resolved (cp -rL)");
+}
+
 Result<std::string> read_whole(const std::string& path, std::size_t limit) {
+  HANSA_CHECK(require_plain_file(path));
   std::ifstream stream(path, std::ios::binary);
   if (!stream.is_open()) return make_error(ErrorCode::not_found, Subject::file, path + ": cannot be read");
   std::string text(limit + 1, '\0');
@@ -166,6 +181,8 @@ io::Task<Result<void>> Importer::take_blob(Layout layout, oci::Digest digest) {
   }
   if (!here) {
     const std::string path = layout_file(layout.path, digest);
+    auto look = [&path] { return require_plain_file(path); };
+    HANSA_CO_CHECK(co_await io::blocking(io::Pool::disk, std::move(look)));
     Result<void> taken;
     if (copy_) {
       FileSource source(path);

@@ -31,6 +31,11 @@ std::string_view short_path(std::string_view path) {
   return at == std::string_view::npos ? path : path.substr(at + 1);
 }
 
+// Letters that do nothing to a terminal. Others come escaped: C1 controls are valid UTF-8, and clients choose the text.
+bool is_printable(char c) {
+  return c >= 0x20 && c < 0x7F;
+}
+
 struct FieldText {
   bool json;
   std::string operator()(std::int64_t value) const { return std::to_string(value); }
@@ -43,7 +48,8 @@ struct FieldText {
     return number || !json ? text.data() : "null";
   }
   std::string operator()(const std::string& value) const {
-    const bool plain = !value.empty() && value.find_first_of(" \t\r\n\"") == std::string::npos;
+    const bool plain =
+        !value.empty() && std::ranges::all_of(value, is_printable) && value.find_first_of(" \"") == std::string::npos;
     return json || !plain ? json_string(value) : value;
   }
 };
@@ -87,12 +93,9 @@ std::string format_time(io::WallTime time) {
 }
 
 std::string json_string(std::string_view text) {
-  const auto special = [](char c) {
-    const auto code = static_cast<unsigned char>(c);
-    return code < 0x20 || code >= 0x7F || c == '"' || c == '\\';
-  };
+  const auto special = [](char c) { return !is_printable(c) || c == '"' || c == '\\'; };
   if (std::ranges::any_of(text, special)) {
-    return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    return nlohmann::json(text).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
   }
   std::string out = "\"";
   out += text;

@@ -56,7 +56,7 @@ class ServerLog final : public Logger {
 
 // RFC 3339 with nanoseconds, UTC.
 std::string format_time(io::WallTime time);
-// A JSON string with its quotes. Bytes that are no UTF-8 are replaced.
+// A JSON string with its quotes, of printable ASCII. Bytes that are no UTF-8 are replaced.
 std::string json_string(std::string_view text);
 
 }  // namespace hansa::server

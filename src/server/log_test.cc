@@ -69,6 +69,18 @@ TEST_F(Log, text_is_for_people) {
   EXPECT_THAT(lines("log").at(0), testing::HasSubstr("INFO  serving  root=\"/a b\"  port=5000"));
 }
 
+TEST_F(Log, what_a_client_sent_does_nothing_to_a_terminal) {
+  const std::string evil = "\x1B[2J\xC2\x9B[31m\x7F\r\n\xE2\x80\xAE\xFF";  // escapes of both kinds, breaks, a reversal
+  for (const bool text : {true, false}) {
+    auto log = *ServerLog::open(clock, {.level = LogLevel::info, .file = folder + "/log", .text = text});
+    log->info("HTTP API", {{"path", evil}});
+  }
+  const auto written = lines("log");
+  ASSERT_EQ(written.size(), 2U);
+  for (const auto& line : written) EXPECT_TRUE(std::ranges::all_of(line, [](char c) { return c >= 0x20 && c < 0x7F; }));
+  EXPECT_EQ(nlohmann::json::parse(written[1])["path"], evil.substr(0, evil.size() - 1) + "\xEF\xBF\xBD");
+}
+
 TEST_F(Log, the_level_changes_and_a_rotated_file_is_opened_anew) {
   auto log = *ServerLog::open(clock, {.level = LogLevel::error, .file = folder + "/log", .text = false});
   log->info("one");

@@ -15,9 +15,13 @@ Result<oci::Digest> digest_of(const Call& call) {
   return oci::Digest::parse(call.parameter);
 }
 
+// Who pushes chooses the media type, text/html as well: a browser that opens a blob must not run it as a page of this
+// registry, with the rights of whoever is logged in.
 http::Response blob_response(const registry::BlobHead& head) {
   http::Response response;
   response.headers.add("Content-Type", head.media_type);
+  response.headers.add("Content-Security-Policy", "default-src 'none'; sandbox");
+  response.headers.add("X-Content-Type-Options", "nosniff");
   response.headers.add(std::string(digest_header), head.digest.text());
   response.headers.add("ETag", entity_tag(head.digest));
   response.headers.add("Accept-Ranges", "bytes");

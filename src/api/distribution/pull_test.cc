@@ -154,6 +154,8 @@ TEST_F(PullTest, ABlobIsSentFromItsFileWithVerification) {
   const auto response = bed.get(blob_url);
   EXPECT_EQ(response.status, 200);
   EXPECT_EQ(header(response, "Content-Type"), "application/x-layer");
+  EXPECT_EQ(header(response, "Content-Security-Policy"), "default-src 'none'; sandbox");
+  EXPECT_EQ(header(response, "X-Content-Type-Options"), "nosniff");
   EXPECT_EQ(header(response, "Accept-Ranges"), "bytes");
   EXPECT_EQ(header(response, "Docker-Content-Digest"), blob.text());
   const auto& file = std::get<http::FileBody>(response.body);

@@ -12,7 +12,7 @@ const std::array<Key, 113> http_rows =
     {"http.address", text, built, "127.0.0.1", "address to listen on"},
     {"http.port", text, built, "8080", "port to listen on; 0: chosen by the system"},
     {"http.externalUrl", text, accepted, "", "this server's address as browsers see it"},
-    {"http.allowOrigin", text, built, "", "Access-Control-Allow-Origin of every answer; empty: \"*\""},
+    {"http.allowOrigin", text, built, "", "origin for CORS, whose pages may act for users; empty: \"*\", none"},
     {"http.realm", text, built, "Authorization Required", "realm that clients show with the question for a password"},
     {"http.readTimeout", duration, built, "60s", "longest idle time of a transfer; the greater one of the two counts"},
     {"http.writeTimeout", duration, built, "60s", "longest idle time of a transfer; the greater one of the two counts"},
