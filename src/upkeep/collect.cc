@@ -36,6 +36,10 @@ io::Task<Result<void>> Upkeep::tell_log() {
 }
 
 io::Task<Result<void>> Upkeep::collect() {
+  if (options_.retention.dry_run) {
+    co_return make_error(ErrorCode::conflict,
+                         "nothing is removed while storage.retention.dryRun is true; ask for a dry run");
+  }
   const Turn turn(collecting_);
   if (!turn.mine()) co_return make_error(ErrorCode::conflict, "a collection is under way; wait for its end");
   HANSA_CO_CHECK(co_await load_references());

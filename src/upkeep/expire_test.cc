@@ -220,6 +220,7 @@ TEST(Expire, WithDryRunInTheConfigurationPeriodicCyclesRemoveNothing) {
   node.bed.run_for(60s);
   EXPECT_THAT(node.tags(), ElementsAre("v1", "v2"));
   EXPECT_TRUE(node.bed.has_file(digest("loose")));
+  EXPECT_TRUE(fails_with(node.bed.run(node.bed.node->collect()), ErrorCode::conflict)) << "nor when somebody asks";
 }
 
 // ---- undo -------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@
 #include "server/config/check.h"
 #include "server/config/reader.h"
 #include "server/config/units.h"
+#include "upkeep/upkeep.h"
 
 namespace hansa::server::config {
 namespace {
@@ -37,6 +38,13 @@ Storage read_storage(const Reader& in, Problems& problems) {
                    "0 (collect once) is not built yet; use a duration, or set storage.gc to false");
   }
   out.retention = read_retention(in, out.gc_delay, problems);
+  const std::pair<const char*, io::Duration> graces[] = {{"storage.gcDelay", out.gc_delay},
+                                                         {"storage.retention.delay", out.retention.delay}};
+  for (const auto& [key, grace] : graces) {
+    if (out.gc && in.has(key) && grace >= io::Duration::zero() && grace < upkeep::smallest_grace) {
+      problems.warn(key, "is raised to " + format_duration(upkeep::smallest_grace));
+    }
+  }
   if (!out.gc && in.has("storage.retention")) {
     problems.warn("storage.retention", "has no effect while storage.gc is false");
   }

@@ -157,6 +157,9 @@ TEST(Config, warnings_tell_what_has_no_effect) {
       accepted(R"({"distSpecVersion":"1.0.1","storage":{"rootDirectory":"/d","gc":false,"gcDelay":"2h"},)"
                R"("extensions":{"scrub":{"interval":"1m"},"mgmt":{}}})");
   const std::string all = testing::PrintToString(config.warnings);
+  EXPECT_THAT(testing::PrintToString(
+                  accepted(R"({"storage":{"rootDirectory":"/d","gcDelay":"1s","retention":{"delay":"2s"}}})").warnings),
+              testing::AllOf(HasSubstr("storage.gcDelay"), HasSubstr("storage.retention.delay"), HasSubstr("4s")));
   for (const char* part : {"distSpecVersion", "storage.gcDelay", "extensions.scrub.interval", "extensions.mgmt"}) {
     EXPECT_THAT(all, HasSubstr(part));
   }
