@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "catalog/bed_test.h"
+#include "catalog/plan_retention.h"
 
 namespace hansa::catalog {
 namespace {
@@ -47,6 +48,25 @@ Planner sweep_old(Bed& bed) {
 }
 Planner sweep_m2(Bed& bed) {
   return bed.sweeping("app", {{SweepKind::manifest, digest("m2"), {}}});
+}
+void swept(Bed& bed) {
+  aged(bed);
+  bed.must(bed.sweeping("app", {{SweepKind::manifest, digest("m2"), {}}}));
+  bed.tick(10);
+}
+Planner expire_latest(Bed& bed) {
+  const Revision mod = bed.now().tag_record(name("app"), tag("latest")).value()->mod;
+  return [mod](const Planning& p) { return plan_expire(p, name("app"), {{tag("latest"), mod}}); };
+}
+void expired(Bed& bed) {
+  common(bed);
+  bed.must(expire_latest(bed));
+}
+Planner put_back_m2(Bed&) {
+  return [](const Planning& p) { return plan_put_back_manifest(p, name("app"), digest("m2")); };
+}
+Planner put_back_latest(Bed&) {
+  return [](const Planning& p) { return plan_put_back_tag(p, name("app"), tag("latest")); };
 }
 Planner restart(Bed& bed) {
   return [record = bed.node_record()](const Planning& p) { return plan_node_start(p, "n1", record); };
@@ -104,6 +124,17 @@ const std::vector<Race>& races() {
       {"two deletes in a repository", common, [](B& b) { return b.deleting_manifest("app", "m2"); },
        [](B& b) { return b.deleting_blob("app", "other"); }, Clash::always},
       {"two sweeps", aged, sweep_old, sweep_m2, Clash::always},
+      {"expiry of a tag and a push of it", common, expire_latest,
+       [](B& b) { return b.putting("app", "m2", image({"layer"}), {"latest"}); }, Clash::always},
+      {"expiry of a tag and a push of another", common, expire_latest, put_new, Clash::never},
+      {"undo of a sweep and the sweep of its grave", swept, put_back_m2,
+       [](B& b) { return b.sweeping("app", {{SweepKind::grave, digest("m2"), {}}}); }, Clash::always},
+      {"undo of a sweep and a blob delete", swept, put_back_m2, [](B& b) { return b.deleting_blob("app", "other"); },
+       Clash::always},
+      {"undo of an expiry and a push of the tag", expired, put_back_latest,
+       [](B& b) { return b.putting("app", "m2", image({"layer"}), {"latest"}); }, Clash::always},
+      {"undo of an expiry and a delete of its manifest", expired, put_back_latest,
+       [](B& b) { return b.deleting_manifest("app", "m1"); }, Clash::always},
       {"two ticks", common, [](B& b) { return b.ticking(); }, [](B& b) { return b.ticking(); }, Clash::always},
       {"two starts of a node", common, restart, restart, Clash::always},
   };

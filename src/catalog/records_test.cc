@@ -87,6 +87,35 @@ TEST(Records, AgeCountsTicksBegunSinceAndNeverMoreWhereMarksAreMissing) {
   EXPECT_EQ(age_of(tick, mod, 50), 21u);
 }
 
+TEST(Records, MeasuredAgeIsNeverMoreThanWhatTicksMeasured) {
+  TickRecord tick;
+  tick.number = 30;
+  tick.measured_ms = 9000;
+  tick.past = {{10, 100, 0, 2000}, {28, 280, 0, 8000}, {29, 290, 0, 8400}};
+  const Revision mod = 300;  // of tick 30
+  EXPECT_EQ(measured_since(tick, mod, 300), 0);
+  EXPECT_EQ(measured_since(tick, mod, 295), 0);  // in tick 29, of which nobody knows how much was over
+  EXPECT_EQ(measured_since(tick, mod, 285), 600);
+  EXPECT_EQ(measured_since(tick, mod, 110), 1000);
+  EXPECT_EQ(measured_since(tick, mod, 50), 7000);
+  for (TickMark& mark : tick.past) mark.measured_ms = 0;  // of a version that did not measure
+  tick.measured_ms = 500;
+  EXPECT_EQ(measured_since(tick, mod, 50), 500) << "since the upgrade";
+}
+
+TEST(Records, ATickMeasuresTheShorterOfWhatWasPromisedAndWhatPassed) {
+  testing::Bed bed;
+  bed.tick(2);
+  const auto length = [&](io::Duration passed) {
+    bed.must([&](const Planning& p) { return plan_tick(p, bed.catalog->newest_tick(), passed); });
+    return bed.now().tick().value()->record.measured_ms;
+  };
+  const std::int64_t before = bed.now().tick().value()->record.measured_ms;
+  EXPECT_EQ(before, 2 * 7 * 60 * 1000);
+  EXPECT_EQ(length(std::chrono::hours(3)), before + 7 * 60 * 1000);  // the one that ends had the old length
+  EXPECT_EQ(length(std::chrono::seconds(1)), before + 7 * 60 * 1000 + 1000);
+}
+
 TEST(Records, WhoWroteAValueIsKnownAlsoThroughAGrave) {
   GraveRecord grave;
   grave.operation = "delete";

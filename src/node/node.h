@@ -103,7 +103,7 @@ struct Options {
   io::Duration gc_interval = std::chrono::hours(1);  // one cycle
   io::Duration verify_every = std::chrono::hours(24);
   io::Duration untagged_grace{};  // of manifests that nothing holds; 0: as gc_delay
-  upkeep::Retention retention;
+  upkeep::Retention retention = {};
   io::Duration scrub_interval{};    // 0: no periodic scrub
   std::size_t max_uploads = 1000;   // open sessions
   bool own_metadata_thread = true;  // false in the simulator

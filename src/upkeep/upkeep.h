@@ -38,7 +38,7 @@ struct Options {
   io::Duration grace = std::chrono::hours(1);       // storage.gcDelay
   io::Duration interval = std::chrono::hours(1);    // between cycles, storage.gcInterval
   io::Duration untagged_grace{};                    // of manifests, storage.retention.delay; 0: as `grace`
-  Retention retention;                              // with dry_run, periodic cycles only tell what would go
+  Retention retention = {};                         // with dry_run, periodic cycles only tell what would go
   io::Duration scrub_interval{};                    // 0: no periodic scrub
   std::uint64_t scrub_bytes_per_second = 50 * MiB;  // of the periodic scrub
   // Of the current tick, by the process before (a clean stop kept it). Zero in a cluster, where the others may have
