@@ -170,9 +170,9 @@ Result<Plan> plan_pulls(const Planning& planning, std::string_view node, std::st
   if (folded && std::ranges::find(folded->record.batches, batch) != folded->record.batches.end()) return Plan{};
   PullBatchRecord record = counts;
   record.operation = planning.operation;
-  HANSA_TRY(const auto tick, need_tick(planning));
+  HANSA_TRY(const auto tick, planning.view.tick());
   // All were pulled before this tick ends.
-  const std::int64_t measured = tick.record.measured_ms + tick.record.length_ms;
+  const std::int64_t measured = tick ? tick->record.measured_ms + tick->record.length_ms : 0;
   for (auto& [repository, pulled] : record.repositories) {
     for (auto& [reference, count] : pulled) count.measured_ms = measured;
   }

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <bit>
 
 #include "catalog/plan_parts.h"
 
@@ -6,29 +7,16 @@ namespace hansa::catalog {
 
 namespace {
 
-constexpr std::int64_t hour_ms = 60LL * 60 * 1000;
-constexpr std::int64_t day_ms = 24 * hour_ms;
-constexpr std::int64_t hourly_for_ms = 2 * day_ms;
-constexpr std::int64_t daily_for_ms = 400 * day_ms;
-
-// Keeps the last `recent_ticks`, then one an hour for two days, then one a day for 400 days. Ages stay lower bounds
-// whatever is dropped, so that wall times choose here is safe.
-std::vector<TickMark> thinned(const std::vector<TickMark>& past, std::int64_t now_ms) {
+// Keeps the last `recent_ticks`, then the fewer the older: of marks that are a to 2a ticks old those whose numbers a power
+// of two divides, about a / recent_ticks. So an age is late by a tick in sixteen at most, whatever it is, and what was
+// kept once is kept or dropped by its age alone.
+std::vector<TickMark> thinned(const std::vector<TickMark>& past, TickNumber now) {
   std::vector<TickMark> kept;
-  std::int64_t hour = -1;
-  std::int64_t day = -1;
-  const std::size_t recent_from = past.size() > recent_ticks ? past.size() - recent_ticks : 0;
-  for (std::size_t i = 0; i < past.size(); ++i) {
-    const TickMark& mark = past[i];
-    const std::int64_t since = now_ms - mark.wall_ms;
-    const bool new_hour = mark.wall_ms / hour_ms != std::exchange(hour, mark.wall_ms / hour_ms);
-    const bool new_day = mark.wall_ms / day_ms != std::exchange(day, mark.wall_ms / day_ms);
-    const bool wanted = (since < hourly_for_ms && new_hour) || (since < daily_for_ms && new_day);
-    if (i >= recent_from || wanted) kept.push_back(mark);
+  for (const TickMark& mark : past) {
+    const TickNumber age = now - mark.number;
+    const TickNumber every = std::bit_floor(std::max<TickNumber>(age / recent_ticks, 1));
+    if (mark.number % every == 0) kept.push_back(mark);
   }
-  // A clock that jumps may keep too many; the oldest go.
-  constexpr std::size_t most = recent_ticks + 48 + 400;
-  if (kept.size() > most) kept.erase(kept.begin(), kept.end() - most);
   return kept;
 }
 
@@ -99,7 +87,7 @@ Result<Plan> plan_tick(const Planning& planning, TickNumber current, io::Duratio
   next.number += 1;
   next.wall_ms = wall_ms(planning);
   next.length_ms = milliseconds(tick_length);
-  next.past = thinned(next.past, next.wall_ms);
+  next.past = thinned(next.past, next.number);
   Draft draft(planning.operation);
   draft.same(std::string(keys::tick), tick.mod).put(std::string(keys::tick), encode(next));
   return std::move(draft).plan();

@@ -15,10 +15,7 @@ Result<void> draft_expiry(const Planning& planning, const oci::RepositoryName& n
   HANSA_TRY(auto stored, planning.view.tag_record(name, expiring.tag));
   if (!stored || stored->mod != expiring.mod) return {};
   TagRecord record = std::move(stored->record);
-  if (!record.measured_ms) {
-    HANSA_TRY(const auto clock, need_tick(planning));
-    record.measured_ms = clock.record.measured_ms - measured_since(clock.record, clock.mod, stored->mod);
-  }
+  record.pushed_mod = record.pushed_at(stored->mod);
   record.operation = planning.operation;
   const std::string key = keys::tag(name, expiring.tag);
   const std::string memory = keys::expired(name, expiring.tag);

@@ -112,9 +112,8 @@ struct TagRecord : RecordBase {
   std::string media_type;
   std::int64_t pushed_ms = 0;
   std::string pushed_by;
-  // Of a tag that retention removed, or that was put back since: its push by the slow clock (see measured_since), which
-  // its mod does not tell.
-  std::optional<std::int64_t> measured_ms;
+  Revision pushed_mod = 0;  // of a tag that retention removed, or that was put back since: its mod as it was pushed
+  Revision pushed_at(Revision mod) const { return pushed_mod != 0 ? pushed_mod : mod; }
 };
 
 struct Receipt {  // "the digest lies fsynced on this node's disk, seen when its view stood at that tick" (H1)
@@ -143,11 +142,11 @@ struct TickRecord : RecordBase {
   // The slow clock when this tick began: the lengths of all ticks before. It stands still while nobody runs, so it is
   // never ahead of the time that passed (P10).
   std::int64_t measured_ms = 0;
-  std::vector<TickMark> past;  // ascending; the last 16, one an hour for 2 days, one a day for 400
+  std::vector<TickMark> past;  // ascending; the last 16 and ever fewer of those before
 };
 // Ticks begun after `mod`, given the record and its own mod; never more than the truth where marks were thinned out.
 std::uint64_t age_of(const TickRecord& tick, Revision tick_mod, Revision mod);
-// The same in milliseconds of the slow clock, 400 days at most. Ticks of a version that did not measure count nothing.
+// The same in milliseconds of the slow clock. Ticks of a version that did not measure count nothing.
 std::int64_t measured_since(const TickRecord& tick, Revision tick_mod, Revision mod);
 
 struct LayoutRecord : RecordBase {

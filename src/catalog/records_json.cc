@@ -116,7 +116,7 @@ std::string encode(const TagRecord& record) {
   json["mt"] = record.media_type;
   if (record.pushed_ms != 0) json["when"] = record.pushed_ms;
   if (!record.pushed_by.empty()) json["by"] = record.pushed_by;
-  if (record.measured_ms) json["measured"] = *record.measured_ms;
+  if (record.pushed_mod != 0) json["pushed"] = record.pushed_mod;
   return text_of(json);
 }
 
@@ -126,9 +126,7 @@ Result<TagRecord> decode_tag(std::string_view value) {
     fields.take("mt", record.media_type);
     fields.take("when", record.pushed_ms);
     fields.take("by", record.pushed_by);
-    if (const Json measured = fields.take_json("measured"); measured.is_number_integer()) {
-      record.measured_ms = measured.get<std::int64_t>();
-    }
+    fields.take("pushed", record.pushed_mod);
     return {};
   });
 }

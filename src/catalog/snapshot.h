@@ -108,6 +108,8 @@ struct SweepRules {
   bool referrers = true;            // false: so are those with a subject
   // Graves stand as long as any age is counted: what they held or were the subject of takes its age from them.
   std::uint64_t grave_age() const { return age > manifest_age ? age : manifest_age; }
+  // An expired tag is remembered until what only it held was swept, and the grave of that.
+  std::uint64_t expired_age() const { return 2 * grave_age(); }
 };
 
 struct TagDetail {

@@ -20,7 +20,7 @@ Result<bool> Snapshot::sweepable(const oci::RepositoryName& name, const SweepIte
     HANSA_TRY(const Revision mod, mod_of(keys::expired(name, item.tag)));
     if (mod == 0) return false;
     HANSA_TRY(const std::uint64_t old, age(mod));
-    return old >= rules.grave_age();
+    return old >= rules.expired_age();
   }
   if (item.kind == SweepKind::tag) {
     HANSA_TRY(const Revision mod, mod_of(keys::tag(name, item.tag)));
@@ -117,7 +117,7 @@ Result<std::size_t> Snapshot::scan_expired(const oci::RepositoryName& name, Swee
   for (TagDetail& entry : tags) {
     from.after_tag = entry.tag.text();
     HANSA_TRY(const std::uint64_t old, age(entry.mod));
-    if (old >= rules.grave_age()) page.items.push_back({SweepKind::expired, {}, std::move(entry.tag)});
+    if (old >= rules.expired_age()) page.items.push_back({SweepKind::expired, {}, std::move(entry.tag)});
   }
   return tags.size();
 }

@@ -100,10 +100,10 @@ TEST(Expire, TagsGoWhenTheirTimeIsOver) {
   rules.keep_tags.push_back(hours);
   Lived node(with(std::move(rules)));
   node.bed.push_image("team/app", "v1", {"one"});
-  node.live(15);
+  node.live(18);
   node.bed.push_image("team/app", "v2", {"two"});
   EXPECT_THAT(node.tags(), ElementsAre("v1", "v2"));
-  node.live(8);
+  node.live(5);
   EXPECT_THAT(node.tags(), ElementsAre("v2"));
 }
 
@@ -324,7 +324,7 @@ TEST(UndoCollection, IsPossibleForAGraceTimeAndLeavesNothingBehind) {
   Lived node(with(std::move(rules)));
   node.bed.push_image("team/app", "v1", {"one"});
   node.bed.push_image("team/app", "v2", {"two"});
-  node.live(60);
+  node.live(40);
   const auto done = node.undo();
   EXPECT_EQ(done.tags + done.manifests + done.files, 0u);
   auto view = node.bed.node->catalogue().snapshot();

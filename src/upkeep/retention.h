@@ -31,8 +31,6 @@ class RE2;
 namespace hansa::upkeep {
 
 inline constexpr std::size_t max_tag_pattern = 1024;  // bytes
-// What the slow clock's marks tell (catalog/records.h): whatever is older looks 400 days old, so it would stay for ever.
-inline constexpr io::Duration longest_retention = std::chrono::days(400);
 
 // A regular expression in Go's syntax (RE2) that may match anywhere in a tag.
 class TagPattern {
@@ -77,7 +75,7 @@ struct Candidate {
   io::Duration pushed_ago{};               // at least; see catalog::measured_since
   std::optional<io::Duration> pulled_ago;  // at least; empty: never pulled
   std::int64_t pulled_ms = 0;              // wall time: an order within one tick
-  catalog::Revision mod = 0;
+  catalog::Revision mod = 0;               // of the push
 };
 
 struct Decision {

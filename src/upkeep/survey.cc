@@ -35,26 +35,19 @@ Result<Pulls> read_pulls(catalog::Catalog& catalog, const oci::RepositoryName& n
   return pulls;
 }
 
-Result<io::Duration> pushed_ago(catalog::Snapshot& view, const catalog::TagDetail& tag) {
-  if (tag.record.measured_ms) {
-    HANSA_TRY(const std::int64_t now, view.measured_now());
-    return std::chrono::milliseconds(std::max<std::int64_t>(0, now - *tag.record.measured_ms));
-  }
-  HANSA_TRY(const std::int64_t age, view.measured_age(tag.mod));
-  return std::chrono::milliseconds(age);
-}
-
 class TagSurvey {
  public:
   TagSurvey(const oci::RepositoryName& name, const RetentionPolicy& policy, io::Duration grace, const Pulls& pulls)
       : name_(name), policy_(policy), grace_(grace), pulls_(pulls), times_(pulls.record ? &*pulls.record : nullptr) {}
 
   Result<void> add(catalog::Snapshot& view, catalog::TagDetail entry) {
-    HANSA_TRY(const io::Duration ago, pushed_ago(view, entry));
+    const catalog::Revision pushed = entry.record.pushed_at(entry.mod);
+    HANSA_TRY(const std::int64_t age, view.measured_age(pushed));
+    const io::Duration ago = std::chrono::milliseconds(age);
     if (const auto subject = subject_in_tag(entry.tag.text()))
       return add_of_subject(view, std::move(entry), *subject, ago);
     if (policy_.keep_tags.empty()) return {};
-    Candidate one{.name = entry.tag.text(), .pushed_ago = ago, .pulled_ago = {}, .pulled_ms = 0, .mod = entry.mod};
+    Candidate one{.name = entry.tag.text(), .pushed_ago = ago, .pulled_ago = {}, .pulled_ms = 0, .mod = pushed};
     pulls_.tell(times_, ":" + entry.tag.text(), one);
     candidates_.push_back(std::move(one));
     tags_.push_back({{std::move(entry.tag), entry.mod}, std::move(entry.record.digest), {}});

@@ -35,6 +35,12 @@ OCI_CONFIG = 'application/vnd.oci.image.config.v1+json'
 OCI_LAYER = 'application/vnd.oci.image.layer.v1.tar+gzip'
 
 
+def is_sanitized():
+    """Whether the binary is of a sanitizer build, which keeps freed memory: its size says nothing of the product's."""
+    data = BINARY.read_bytes()
+    return b'__asan_init' in data or b'__tsan_init' in data
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))

@@ -199,7 +199,7 @@ TEST(Config, mistakes_of_retention_are_named_with_their_place) {
   };
   EXPECT_THAT(rule(R"({},{"patterns":["v["]})"), HasSubstr("storage.retention.policies[0].keepTags[1].patterns"));
   EXPECT_THAT(rule(R"({"mostRecentlyPushedCount":-1})"), HasSubstr("keepTags[0].mostRecentlyPushedCount"));
-  EXPECT_THAT(rule(R"({"pushedWithin":"9601h"})"), HasSubstr("400 days"));
+  EXPECT_THAT(rule(R"({"pushedWithin":"-1h"})"), HasSubstr("keepTags[0].pushedWithin"));
   EXPECT_THAT(rule(R"({"pattern":["v1"]})"), HasSubstr("patterns"));
   EXPECT_THAT(error_of(R"({"storage":{"rootDirectory":"/d","retention":{"policies":[{"repositories":["{a"]}]}}})"),
               HasSubstr("storage.retention.policies[0].repositories"));

@@ -90,11 +90,8 @@ class RetentionReader {
     const Value* found = value.find(key);
     if (found == nullptr) return std::nullopt;
     const auto parsed = parse_duration(found->text);
-    if (parsed && *parsed >= io::Duration::zero() && *parsed <= upkeep::longest_retention) return parsed;
-    problems_.error(at + "." + std::string(key), "must be a duration from 0 to " +
-                                                     format_duration(upkeep::longest_retention) +
-                                                     " (400 days), not \"" + found->text +
-                                                     "\"; to keep tags for ever, name their pattern without a rule");
+    if (parsed && *parsed >= io::Duration::zero()) return parsed;
+    problems_.error(at + "." + std::string(key), "must be a duration like 168h, not \"" + found->text + "\"");
     return std::nullopt;
   }
 
@@ -124,11 +121,6 @@ RetentionSection read_retention(const Reader& in, io::Duration gc_delay, Problem
   write(*tree, out.canonical);
   if (in.has("storage.retention.delay")) out.delay = in.duration("storage.retention.delay");
   if (out.delay < io::Duration::zero()) problems.error("storage.retention.delay", "must not be negative");
-  if (out.delay > upkeep::longest_retention) {
-    problems.error("storage.retention.delay",
-                   "must be at most " + format_duration(upkeep::longest_retention) +
-                       " (400 days); to keep untagged manifests for ever, set deleteUntagged to false");
-  }
   out.rules.dry_run = in.flag("storage.retention.dryRun");
   const Value* policies = in.find("storage.retention.policies");
   if (policies == nullptr) return out;
