@@ -7,6 +7,7 @@
 #include "api/cors.h"
 #include "api/operations.h"
 #include "api/spec_error.h"
+#include "http/client_network.h"
 
 namespace hansa::api {
 namespace {
@@ -127,6 +128,7 @@ class Api {
     if (route.need != Need::nothing && !trace.ticket) {
       HANSA_CO_TRY(call.access, co_await services_.authenticator.authenticate(credentials_of(request)));
       trace.user = call.access.identity().user;
+      if (route.need == Need::push) call.access.came_from(http::client_network(request.connection.client));
     }
     // Where nobody logs in no browser adds anything that the page could not have said itself.
     if (!trace.user.empty() && is_foreign_change(cors(), request)) {

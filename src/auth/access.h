@@ -41,8 +41,14 @@ class Access {
   }
   bool is_admin() const { return policy_->is_admin(who_); }
 
+  // Where the request comes from (http::client_network); empty: not known. It gives no rights: limits per client go by
+  // it where there is no user.
+  const std::string& client() const { return client_; }
+  void came_from(std::string client) { client_ = std::move(client); }
+
  private:
   Identity who_;
+  std::string client_;
   std::shared_ptr<const AccessPolicy> policy_;
 };
 

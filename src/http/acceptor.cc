@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "http/client_network.h"
 #include "http/listener.h"
 #include "http/session.h"
 #include "io/wait.h"
@@ -32,13 +33,11 @@ void begin_session(LoopState& loop, Accepted accepted) {
 }
 
 void refuse_session(LoopState& own, Accepted accepted) {
-  own.server.refused.fetch_add(1, std::memory_order_relaxed);
   if (own.refusals >= refusals_per_loop) {
     ::close(accepted.descriptor);
     return;
   }
   ++own.refusals;
-  accepted.refused = true;
   begin_session(own, std::move(accepted));
 }
 
@@ -47,10 +46,14 @@ void place(LoopState& own, int descriptor, const sockaddr_storage& from) {
   ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   ::setsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
   PeerAddress peer = peer_address(from);
-  Accepted accepted{.descriptor = descriptor, .client = std::move(peer.address), .port = peer.port};
-  if (own.server.open_connections() >= own.server.options.limits.connections) {
-    return refuse_session(own, std::move(accepted));
-  }
+  std::string network = client_network(peer.address);
+  const Admission admission = own.server.admit(network);
+  Accepted accepted{.descriptor = descriptor,
+                    .client = std::move(peer.address),
+                    .network = std::move(network),
+                    .port = peer.port,
+                    .admission = admission};
+  if (admission != Admission::admitted) return refuse_session(own, std::move(accepted));
   own.server.accepted.fetch_add(1, std::memory_order_relaxed);
   LoopState& chosen = least_loaded(own);
   chosen.open.fetch_add(1, std::memory_order_relaxed);

@@ -133,6 +133,76 @@ TEST(ConnectionLimit, TheOneTooManyIsAnswered503AndTheOthersGoOn) {
   EXPECT_EQ(Client(running.port()).get("/").status, 200);
 }
 
+constexpr in_addr_t another_client = INADDR_LOOPBACK + 1;
+
+TEST(ClientLimit, AGreedyClientCannotKeepOthersOut) {
+  Limits limits;
+  limits.connections = 4;
+  limits.connections_per_client = 3;
+  Running running(echo, limits);
+  std::vector<std::unique_ptr<Client>> greedy;
+  for (int i = 0; i < 3; ++i) {
+    greedy.push_back(std::make_unique<Client>(running.port()));
+    EXPECT_EQ(greedy.back()->get("/").status, 200);
+  }
+  Client fourth(running.port());
+  const Answer refusal = fourth.get("/");
+  EXPECT_EQ(refusal.status, 429);
+  EXPECT_EQ(refusal.field("Retry-After"), "1");
+  EXPECT_TRUE(fourth.closed());
+  Client other(running.port(), another_client);
+  EXPECT_EQ(other.get("/").status, 200);
+  EXPECT_EQ(running.server().counters().refused, 1u);
+  EXPECT_EQ(running.server().counters().refused_clients, 1u);
+  // One more of the other client is too many for the server, not for the client.
+  EXPECT_EQ(Client(running.port(), another_client).get("/").status, 503);
+  EXPECT_EQ(running.server().counters().refused, 2u);
+  EXPECT_EQ(running.server().counters().refused_clients, 1u);
+}
+
+TEST(ClientLimit, AConnectionThatEndsMakesRoomForTheNext) {
+  Limits limits;
+  limits.connections_per_client = 1;
+  Running running(echo, limits);
+  for (int i = 0; i < 20; ++i) {
+    {
+      Client client(running.port());
+      EXPECT_EQ(client.get("/").status, 200);
+      EXPECT_EQ(Client(running.port()).get("/").status, 429);
+    }
+    while (running.server().counters().connections > 0) std::this_thread::yield();
+  }
+}
+
+TEST(ClientLimit, RequestsThatArePipelinedAreNotUnderWayAtOnce) {
+  Gate gate;
+  Running running([&gate](Request&) -> io::Task<Response> {
+    auto passed = co_await gate.pass();
+    EXPECT_TRUE(passed);
+    co_return Response{};
+  });
+  Client client(running.port());
+  for (int i = 0; i < 5; ++i) client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  gate.await_visitors(1);
+  std::this_thread::sleep_for(50ms);
+  EXPECT_EQ(gate.waiting, 1);
+  gate.open = true;
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(client.answer().status, 200);
+}
+
+TEST(ClientLimit, ZeroIsNoLimit) {
+  Limits limits;
+  limits.connections = 8;
+  limits.connections_per_client = 0;
+  Running running(echo, limits);
+  std::vector<std::unique_ptr<Client>> clients;
+  for (int i = 0; i < 8; ++i) {
+    clients.push_back(std::make_unique<Client>(running.port()));
+    EXPECT_EQ(clients.back()->get("/").status, 200);
+  }
+  EXPECT_EQ(Client(running.port(), another_client).get("/").status, 503);
+}
+
 TEST(Drain, RequestsUnderWayAreAnsweredIdleConnectionsCloseAndNewOnesAreRefused) {
   Gate gate;
   Running running([&gate](Request& request) -> io::Task<Response> {

@@ -9,15 +9,19 @@
 #include <string_view>
 #include <vector>
 
+#include "base/shares.h"
 #include "http/pulse.h"
 #include "http/server.h"
 #include "http/tls.h"
+#include "io/pace.h"
 #include "io/scope.h"
 
 namespace hansa::http {
 
 class Session;
 class LoopState;
+
+enum class Admission : std::uint8_t { admitted, server_full, client_full };
 
 inline constexpr std::size_t refusals_per_loop = 64;  // connections over the limit that are told so at once; more: cut
 
@@ -31,12 +35,25 @@ struct ServerState {
   const std::unique_ptr<io::Clock> clock;
   std::atomic<std::uint64_t> accepted = 0;
   std::atomic<std::uint64_t> refused = 0;
+  std::atomic<std::uint64_t> refused_clients = 0;
   std::mutex tls_lock;
   std::shared_ptr<TlsContext> tls;  // under tls_lock; null: plain
   std::vector<std::unique_ptr<LoopState>> loops;
 
   std::shared_ptr<TlsContext> current_tls();
   std::size_t open_connections() const;
+  // Decides about a new connection; what is not admitted is counted, and logged now and then. `client`: its network.
+  Admission admit(const std::string& client);
+  // An admitted connection has ended.
+  void leave(const std::string& client);
+
+ private:
+  void log_refusals(Admission why, const std::string& client, std::uint64_t count);
+
+  std::mutex clients_lock_;  // taken once at each end of a connection
+  Shares clients_;           // connections that are open
+  io::Pace server_full_pace_;
+  io::Pace client_full_pace_;
 };
 
 // Thread rule: its loop's thread only, but for `open`.

@@ -92,7 +92,8 @@ class RealServer final : public Server {
   Counters counters() const override {
     return {.connections = state_.open_connections(),
             .accepted = state_.accepted.load(std::memory_order_relaxed),
-            .refused = state_.refused.load(std::memory_order_relaxed)};
+            .refused = state_.refused.load(std::memory_order_relaxed),
+            .refused_clients = state_.refused_clients.load(std::memory_order_relaxed)};
   }
 
  private:

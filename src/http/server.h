@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/result.h"
+#include "base/shares.h"
 #include "http/message.h"
 #include "io/executor.h"
 #include "io/time.h"
@@ -21,11 +22,16 @@ class EventLoops;
 
 namespace hansa::http {
 
+inline constexpr std::size_t default_connections = 20'000;
+
 // Every limit has a name (P11). Time-outs are idle times, never totals: a slow large transfer is not cut.
 struct Limits {
   std::size_t header_bytes = 64 * 1024;  // request line and fields together
   std::size_t header_fields = 128;
-  std::size_t connections = 20'000;      // over all loops; more are answered 503 and closed
+  std::size_t connections = default_connections;  // over all loops; more are answered 503 and closed
+  // Of one client (client_network.h); more are answered 429 and closed. 0: no limit. A connection has one request under
+  // way at a time, also of those that are pipelined, so this bounds a client's requests too.
+  std::size_t connections_per_client = share_of_one(default_connections);
   std::size_t drain_body = 1024 * 1024;  // unread request body that is thrown away to keep a connection
   io::Duration header_timeout = std::chrono::seconds(10);    // from the first byte to the end of the header
   io::Duration idle_timeout = std::chrono::seconds(120);     // between requests
@@ -63,7 +69,8 @@ class Server {
   struct Counters {
     std::uint64_t connections = 0;  // open now
     std::uint64_t accepted = 0;
-    std::uint64_t refused = 0;  // over the limit
+    std::uint64_t refused = 0;          // over a limit
+    std::uint64_t refused_clients = 0;  // of those: over the limit of one client
   };
   virtual Counters counters() const = 0;
 };

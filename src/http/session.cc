@@ -12,27 +12,37 @@ constexpr std::byte tls_handshake_record{0x16};
 constexpr std::uint32_t most_in_a_row = 16;  // pipelined requests before other connections get their turn
 constexpr std::size_t empty_head = 2;        // CR LF before a request line, which is tolerated (RFC 9112, 2.2)
 constexpr int most_empty_heads = 4;
+constexpr const char* retry_after_seconds = "1";
+
+Refusal refusal_of(Admission admission) {
+  if (admission == Admission::client_full) {
+    return {429, "this client has as many connections as one may have; close some, or try again later"};
+  }
+  return {503, "this server has as many connections as it is allowed to; try again later"};
+}
 
 }  // namespace
 
 io::Task<void> serve_session(LoopState& loop, Accepted accepted) {
-  const bool refused = accepted.refused;
+  const bool admitted = accepted.admission == Admission::admitted;
+  const std::string network = std::move(accepted.network);
   {
     Session session(loop, std::move(accepted));
     co_await session.run();
   }
-  if (refused) {
+  if (!admitted) {
     --loop.refusals;
-  } else {
-    loop.open.fetch_sub(1, std::memory_order_relaxed);
+    co_return;
   }
+  loop.server.leave(network);
+  loop.open.fetch_sub(1, std::memory_order_relaxed);
 }
 
 Session::Session(LoopState& loop, Accepted accepted)
     : loop_(loop),
       channel_(loop, accepted.descriptor),
       peer_{.client = std::move(accepted.client), .client_port = accepted.port, .tls = false, .certificate_name = {}},
-      refused_(accepted.refused) {
+      admission_(accepted.admission) {
   member_ = loop_.enter_session(*this);
 }
 
@@ -48,8 +58,8 @@ void Session::drain() {
 io::Task<void> Session::run() {
   bool more = true;
   if (loop_.server.options.tls) more = co_await handshake();
-  if (more && refused_) {
-    co_await refuse({503, "this server has as many connections as it is allowed to; try again later"});
+  if (more && admission_ != Admission::admitted) {
+    co_await refuse(refusal_of(admission_));
     more = false;
   }
   while (more) {
@@ -208,6 +218,7 @@ io::Task<bool> Session::exchange() {
 
 io::Task<void> Session::refuse(Refusal refusal) {
   Response response = text_response(refusal.status, refusal.message);
+  if (refusal.status == 429 || refusal.status == 503) response.headers.add("Retry-After", retry_after_seconds);
   const auto sent = co_await send_response(loop_, channel_, response, {.close = true});
   end_ = sent ? End::linger : End::cut;
 }

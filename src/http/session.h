@@ -18,8 +18,9 @@ inline constexpr std::uint64_t linger_bytes = 64 * MiB;
 struct Accepted {
   int descriptor = -1;
   std::string client;
+  std::string network;  // that the limit of one client counts
   std::uint16_t port = 0;
-  bool refused = false;  // over the limit: is answered 503
+  Admission admission = Admission::admitted;  // else it is only told so
 };
 
 // The whole life of a connection, to be spawned. Gives back its place in the loop's counts.
@@ -61,7 +62,7 @@ class Session {
   std::uint64_t answered_ = 0;
   std::uint32_t in_a_row_ = 0;  // requests answered without a wait between them
   End end_ = End::close;
-  bool refused_;
+  Admission admission_;
   bool idle_ = false;
 };
 

@@ -104,12 +104,16 @@ void ServerMetrics::set_members(const NodeNumbers& now) {
 
 void ServerMetrics::set_source(std::function<NodeNumbers()> source) {
   struct Gauges {
-    Gauge ready, uploads, repositories, manifests, swept, expired, corrupt, disk_total, disk_available, open, accepted, refused;
+    Gauge ready, uploads, uploads_refused, uploads_refused_clients, repositories, manifests, swept, expired, corrupt,
+        disk_total, disk_available, open, accepted, refused, refused_clients;
   };
   const auto gauge = [this](const std::string& name, const std::string& help) { return registry_.gauge(name, help); };
   const Gauges gauges{
       .ready = gauge("hansa_ready", "1 when the node serves"),
       .uploads = gauge("hansa_uploads", "Open upload sessions"),
+      .uploads_refused = gauge("hansa_uploads_refused", "New uploads refused over a limit since the start"),
+      .uploads_refused_clients =
+          gauge("hansa_uploads_refused_per_client", "Those among them over the limit of one user or address"),
       .repositories = gauge("hansa_repositories", "Repositories"),
       .manifests = gauge("hansa_manifests", "Manifests"),
       .swept = gauge("hansa_swept_blobs", "Blobs that garbage collection removed since the start"),
@@ -119,13 +123,17 @@ void ServerMetrics::set_source(std::function<NodeNumbers()> source) {
       .disk_available = gauge("hansa_disk_available_bytes", "Free space of the data disk"),
       .open = gauge("hansa_connections", "Open connections"),
       .accepted = gauge("hansa_connections_accepted", "Connections accepted since the start"),
-      .refused = gauge("hansa_connections_refused", "Connections refused over the limit since the start"),
+      .refused = gauge("hansa_connections_refused", "Connections refused over a limit since the start"),
+      .refused_clients =
+          gauge("hansa_connections_refused_per_client", "Those among them over the limit of one address"),
   };
   registry_.before_scrape([this, gauges, source = std::move(source)] {
     const auto set = [](const Gauge& to, std::uint64_t value) { to.set(static_cast<double>(value)); };
     const NodeNumbers now = source();
     gauges.ready.set(now.ready ? 1 : 0);
     set(gauges.uploads, now.uploads);
+    set(gauges.uploads_refused, now.uploads_refused);
+    set(gauges.uploads_refused_clients, now.uploads_refused_clients);
     set(gauges.repositories, now.repositories);
     set(gauges.manifests, now.manifests);
     set(gauges.swept, now.swept_blobs);
@@ -136,6 +144,7 @@ void ServerMetrics::set_source(std::function<NodeNumbers()> source) {
     set(gauges.open, now.connections);
     set(gauges.accepted, now.connections_accepted);
     set(gauges.refused, now.connections_refused);
+    set(gauges.refused_clients, now.connections_refused_clients);
     set_members(now);
   });
 }

@@ -51,7 +51,9 @@ struct CopyNumbers {
 // Read at a scrape. All counts are of now, except those marked "since the start".
 struct NodeNumbers {
   bool ready = false;
-  std::uint64_t uploads = 0;  // open sessions
+  std::uint64_t uploads = 0;                  // open sessions
+  std::uint64_t uploads_refused = 0;          // since the start
+  std::uint64_t uploads_refused_clients = 0;  // of those: over the limit of one user or client
   std::uint64_t repositories = 0;
   std::uint64_t manifests = 0;
   std::uint64_t swept_blobs = 0;    // since the start
@@ -67,6 +69,7 @@ struct NodeNumbers {
   std::uint64_t connections = 0;                           // open now
   std::uint64_t connections_accepted = 0;                  // since the start
   std::uint64_t connections_refused = 0;                   // since the start
+  std::uint64_t connections_refused_clients = 0;           // of those: over the limit of one client
 };
 
 class ServerMetrics {

@@ -285,6 +285,7 @@ Result<void> RealNode::open_blobs() {
   registry_options.pulls = counters_.get();
   registry_options.secret = options_.cluster ? options_.cluster->secret : identity_.secret;
   registry_options.max_uploads = options_.max_uploads;
+  registry_options.max_uploads_per_client = options_.max_uploads_per_client;
   std::optional<registry::ClusterParts> cluster;
   if (side_) {
     side_->join_blobs(*blobs_, scope_);
@@ -418,6 +419,7 @@ Status RealNode::status() {
   status.ready = ready_;
   if (!ready_) return status;
   status.uploads = registry_->open_uploads();
+  status.refused_uploads = registry_->refused_uploads();
   status.swept_records = upkeep_->swept_records();
   status.swept_blobs = upkeep_->swept_blobs();
   status.expired_tags = upkeep_->expired_tags();

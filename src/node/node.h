@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "base/result.h"
+#include "base/shares.h"
 #include "blob/store.h"
 #include "catalog/catalog.h"
 #include "cluster/holder.h"
@@ -104,16 +105,18 @@ struct Options {
   io::Duration verify_every = std::chrono::hours(24);
   io::Duration untagged_grace{};  // of manifests that nothing holds; 0: as gc_delay
   upkeep::Retention retention = {};
-  io::Duration scrub_interval{};    // 0: no periodic scrub
-  std::size_t max_uploads = 1000;   // open sessions
-  bool own_metadata_thread = true;  // false in the simulator
-  std::uint64_t reserve = 0;        // bytes of the disk that are kept for a start (node/reserve.h); 0: none
+  io::Duration scrub_interval{};                                                 // 0: no periodic scrub
+  std::size_t max_uploads = registry::default_uploads;                           // open sessions
+  std::size_t max_uploads_per_client = share_of_one(registry::default_uploads);  // of a user or an address; 0: no limit
+  bool own_metadata_thread = true;                                               // false in the simulator
+  std::uint64_t reserve = 0;  // bytes of the disk that are kept for a start (node/reserve.h); 0: none
   std::optional<ClusterOptions> cluster;
 };
 
 struct Status {
   bool ready = false;
   std::uint64_t uploads = 0;  // open sessions
+  registry::UploadRefusals refused_uploads;
   std::uint64_t repositories = 0;
   std::uint64_t manifests = 0;
   std::uint64_t swept_records = 0;  // since the start

@@ -31,6 +31,7 @@ namespace hansa::registry {
 inline constexpr std::size_t max_tags_per_push = 100;
 inline constexpr std::size_t max_page = 1000;  // default page where a client asks for none or for more
 inline constexpr std::size_t max_mount_candidates = 64;
+inline constexpr std::size_t default_uploads = 1000;  // open sessions of a node
 
 // ---- pull -------------------------------------------------------------------------------------------------------
 
@@ -81,6 +82,12 @@ struct BlobContent {
 struct UploadStatus {
   std::string session;
   std::uint64_t received = 0;
+};
+
+// New sessions since the start that were too many.
+struct UploadRefusals {
+  std::uint64_t all = 0;
+  std::uint64_t of_clients = 0;  // of those: too many of one user, or of one address where nobody logged in
 };
 
 // Content-Range of a chunk; absent for streamed bodies.

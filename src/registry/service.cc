@@ -17,7 +17,11 @@ Error refusal(const auth::Access& who, std::string_view action, const oci::Repos
 }
 
 SessionOptions session_options(const RegistryOptions& options, const std::optional<ClusterParts>& cluster) {
-  SessionOptions sessions{.secret = options.secret, .node = {}, .max_open = options.max_uploads, .in_use = {}};
+  SessionOptions sessions{.secret = options.secret,
+                          .node = {},
+                          .max_open = options.max_uploads,
+                          .max_of_one = options.max_uploads_per_client,
+                          .in_use = {}};
   if (cluster) {
     sessions.node = cluster->node;
     sessions.in_use = [&copies = cluster->copies, &relays = cluster->relays](const std::string& id) {

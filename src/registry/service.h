@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/log.h"
+#include "base/shares.h"
 #include "blob/store.h"
 #include "catalog/catalog.h"
 #include "catalog/pull_counter.h"
@@ -32,7 +33,9 @@ struct ClusterParts {
 struct RegistryOptions {
   // For the MACs of upload sessions and of tickets; kept over restarts; the cluster's.
   std::string secret;
-  std::size_t max_uploads = 1000;                 // open sessions
+  std::size_t max_uploads = default_uploads;  // open sessions
+  // Of one user, or of one address where nobody logged in; 0: no limit.
+  std::size_t max_uploads_per_client = share_of_one(default_uploads);
   std::size_t manifest_cache = 16 * 1024 * 1024;  // bytes of manifest bodies kept in memory
   // How long after the last barrier that passed a member without a quorum still answers from its view, marked (P6).
   io::Duration max_staleness = std::chrono::hours(1);
@@ -44,6 +47,7 @@ class RegistryService : public Registry {
  public:
   virtual io::Task<Result<std::size_t>> expire_uploads() = 0;
   virtual std::size_t open_uploads() const = 0;
+  virtual UploadRefusals refused_uploads() const = 0;
   virtual std::uint64_t stale_answers() const = 0;  // since the start, given from the view without a quorum (P6)
   // Registers the verbs manifest.find and upload.*; of a member of a cluster.
   virtual void serve(cluster::PeerDispatch& dispatch) = 0;

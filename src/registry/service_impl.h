@@ -6,6 +6,7 @@
 #include <functional>
 #include <vector>
 
+#include "io/pace.h"
 #include "registry/body_cache.h"
 #include "registry/service.h"
 #include "registry/session_search.h"
@@ -71,6 +72,7 @@ class Service final : public RegistryService {
 
   io::Task<Result<std::size_t>> expire_uploads() override { return sessions_.expire(); }
   std::size_t open_uploads() const override { return sessions_.open(); }
+  UploadRefusals refused_uploads() const override { return sessions_.refusals(); }
   std::uint64_t stale_answers() const override { return stale_answers_; }
   void serve(cluster::PeerDispatch& dispatch) override;
 
@@ -135,6 +137,9 @@ class Service final : public RegistryService {
     bool more_follows = false;
     bool known_to_client = true;  // the session
   };
+  io::Task<Result<UploadSessions::Hold>> open_session(auth::Access who, oci::RepositoryName repository,
+                                                      oci::Algorithm algorithm);
+  void note_refused_upload(const Error& error);
   io::Task<Result<void>> receive(UploadSessions::Session& session, Incoming incoming, io::ByteSource& body);
   io::Task<Result<void>> take_in(UploadSessions::Session& session, bool placed, io::ByteSource& body);
   void begin_relay(UploadSessions::Session& session, bool keep, const io::NodeId& except = {});
@@ -206,6 +211,8 @@ class Service final : public RegistryService {
   UploadSessions sessions_;
   std::unique_ptr<SessionSearch> search_;  // of a member of a cluster
   BodyCache bodies_;
+  std::mutex refusals_mutex_;
+  io::Pace refusals_pace_;
   std::mutex buffers_mutex_;
   std::vector<std::vector<std::byte>> buffers_;
 };

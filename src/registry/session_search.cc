@@ -164,7 +164,7 @@ io::Task<Result<void>> SessionSearch::take_up_alone(Wanted wanted, SessionChoice
   HANSA_CO_TRY(auto relayed, std::move(kept));
   if (relayed) {
     const std::uint64_t received = relayed->size();
-    HANSA_CO_CHECK(p_.sessions.adopt(wanted.id, std::move(relayed), choice.next_term, choice.unsure));
+    HANSA_CO_CHECK(p_.sessions.adopt(wanted.id, wanted.user, std::move(relayed), choice.next_term, choice.unsure));
     p_.log.info("an upload of a member that does not answer goes on here",
                 {{"opened_by", wanted.opened_by.value()}, {"bytes", std::to_string(received)}});
     co_return Result<void>{};

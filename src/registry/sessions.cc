@@ -17,6 +17,12 @@ Error unknown_upload() {
                     "no such upload: it ended, expired, or belongs to another repository or user; start a new one");
 }
 
+Error too_many_of(const std::string& owner, std::size_t limit) {
+  return make_error(ErrorCode::too_many, Subject::upload,
+                    "the " + owner + " has as many uploads open as one may have (" + std::to_string(limit) +
+                        "); finish or cancel some, or try again later");
+}
+
 Error too_many_open(std::size_t limit) {
   return make_error(ErrorCode::too_many, Subject::upload,
                     "too many uploads are open (" + std::to_string(limit) + "); try again later");
@@ -28,6 +34,11 @@ std::string signed_text(const oci::RepositoryName& repository, std::string_view 
 }
 
 }  // namespace
+
+std::string owner_of(std::string_view user, std::string_view client) {
+  if (!user.empty()) return "user " + std::string(user);
+  return client.empty() ? std::string() : "client " + std::string(client);
+}
 
 // [<node>_]<random>-<algorithm>-<mac>: one path segment and a file name.
 std::string UploadSessions::make_id(const oci::RepositoryName& repository, std::string_view user,
@@ -61,17 +72,30 @@ std::optional<std::string> UploadSessions::opened_by(const oci::RepositoryName& 
   return std::string(id.substr(0, end));
 }
 
+// With mutex_ held.
+Result<void> UploadSessions::admit(const std::string& owner) {
+  Result<void> outcome;
+  if (!shares_.take(owner)) {
+    ++refusals_.of_clients;
+    outcome = too_many_of(owner, options_.max_of_one);
+  } else if (sessions_.size() >= options_.max_open) {
+    shares_.give_back(owner);
+    outcome = too_many_open(options_.max_open);
+  }
+  if (!outcome) ++refusals_.all;
+  return outcome;
+}
+
 io::Task<Result<UploadSessions::Hold>> UploadSessions::begin(oci::RepositoryName repository, std::string user,
-                                                             oci::Algorithm algorithm) {
+                                                             std::string client, oci::Algorithm algorithm) {
   auto session = std::make_shared<Session>();
   session->id = make_id(repository, user, algorithm);
+  session->owner = owner_of(user, client);
   session->busy = true;
   session->used = tick_();
   {
     const std::lock_guard guard(mutex_);
-    if (sessions_.size() >= options_.max_open) {
-      co_return too_many_open(options_.max_open);
-    }
+    HANSA_CO_CHECK(admit(session->owner));
     sessions_.emplace(session->id, session);
   }
   auto staged = co_await blobs_.create_staged(session->id, algorithm);
@@ -103,6 +127,8 @@ io::Task<Result<UploadSessions::Hold>> UploadSessions::acquire(oci::RepositoryNa
     if (fresh) {
       slot = std::make_shared<Session>();
       slot->id = id;
+      slot->owner = owner_of(user, {});
+      shares_.add(slot->owner);
     } else if (slot->busy) {
       co_return make_error(ErrorCode::too_many, Subject::upload, "another request of this upload is under way");
     }
@@ -133,7 +159,15 @@ void UploadSessions::release(Session& session) {
 
 void UploadSessions::forget(const std::string& id) {
   const std::lock_guard guard(mutex_);
-  sessions_.erase(id);
+  drop(id);
+}
+
+// With mutex_ held.
+void UploadSessions::drop(const std::string& id) {
+  const auto known = sessions_.find(id);
+  if (known == sessions_.end()) return;
+  shares_.give_back(known->second->owner);
+  sessions_.erase(known);
 }
 
 // ---- sessions that move -------------------------------------------------------------------------------------------
@@ -146,14 +180,16 @@ std::optional<UploadSessions::Open> UploadSessions::find_open(const std::string&
   return Open{.term = known->second->term, .received = known->second->received};
 }
 
-Result<void> UploadSessions::adopt(std::string id, std::shared_ptr<blob::StagedBlob> staged, std::uint64_t term,
-                                   bool unsure) {
+Result<void> UploadSessions::adopt(std::string id, std::string_view user, std::shared_ptr<blob::StagedBlob> staged,
+                                   std::uint64_t term, bool unsure) {
   const std::lock_guard guard(mutex_);
   if (sessions_.size() >= options_.max_open) return too_many_open(options_.max_open);
   auto& slot = sessions_[id];
   if (slot) return make_error(ErrorCode::conflict, Subject::upload, "this upload is open here already");
   slot = std::make_shared<Session>();
   slot->id = std::move(id);
+  slot->owner = owner_of(user, {});
+  shares_.add(slot->owner);
   slot->received = staged->size();
   slot->staged = std::move(staged);
   slot->term = term;
@@ -200,7 +236,7 @@ void UploadSessions::finished(Session& session) {
   const std::lock_guard guard(mutex_);
   session.finished = true;
   session.staged.reset();
-  sessions_.erase(session.id);
+  drop(session.id);
   finished_.push_back({.id = session.id, .digest = *session.stored, .at = tick_()});
   finished_by_id_.emplace(session.id, *session.stored);
   if (finished_.size() > options_.max_remembered) drop_old_finished(0);
@@ -219,6 +255,11 @@ void UploadSessions::drop_old_finished(blob::TickNumber now) {
 std::size_t UploadSessions::open() const {
   const std::lock_guard guard(mutex_);
   return sessions_.size();
+}
+
+UploadRefusals UploadSessions::refusals() const {
+  const std::lock_guard guard(mutex_);
+  return refusals_;
 }
 
 io::Task<Result<std::size_t>> UploadSessions::expire() {

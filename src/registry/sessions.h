@@ -6,6 +6,9 @@
 // sessions expire by ticks, never by wall time. A member may also take up a session that another one opened
 // (session_search.h), under the same id.
 //
+// A session's owner may have only so many of them open: a user, or the client's address where nobody logged in. To go on
+// with a session is never refused for that. One that outlives its process counts for its user; without one, for nobody.
+//
 // Thread-safe. The blob store outlives it.
 #pragma once
 
@@ -18,21 +21,27 @@
 #include <optional>
 #include <string>
 
+#include "base/shares.h"
 #include "blob/store.h"
 #include "cluster/relay.h"
 #include "io/peer_network.h"
 #include "io/random.h"
 #include "io/task.h"
 #include "oci/name.h"
+#include "registry/registry.h"
 
 namespace hansa::registry {
+
+// Whose session it is; empty: nobody known.
+std::string owner_of(std::string_view user, std::string_view client);
 
 struct SessionOptions {
   std::string secret;  // of the MACs; kept over restarts, or open sessions end with the process
   std::string node;    // of a cluster's member: stands in every id, so letters, digits, - and _; empty: one node
-  std::size_t max_open = 1000;          // more are refused: too_many
-  std::uint64_t idle_ticks = 10;        // a session that no request touched for so long is dropped
-  std::size_t max_remembered = 10'000;  // finished ones, for repeated PUTs; the oldest go first
+  std::size_t max_open = default_uploads;  // more are refused: too_many
+  std::size_t max_of_one = 0;              // of one owner; more are refused: too_many; 0: no limit
+  std::uint64_t idle_ticks = 10;           // a session that no request touched for so long is dropped
+  std::size_t max_remembered = 10'000;     // finished ones, for repeated PUTs; the oldest go first
   // Staged files that somebody else writes now: not to be expired. Absent: there are none.
   std::function<bool(const std::string&)> in_use;
 };
@@ -41,10 +50,15 @@ class UploadSessions {
  public:
   UploadSessions(blob::BlobStore& blobs, io::Random& random, std::function<blob::TickNumber()> tick,
                  SessionOptions options)
-      : blobs_(blobs), random_(random), tick_(std::move(tick)), options_(std::move(options)) {}
+      : blobs_(blobs),
+        random_(random),
+        tick_(std::move(tick)),
+        options_(std::move(options)),
+        shares_(options_.max_of_one) {}
 
   struct Session {
     std::string id;
+    std::string owner;                         // owner_of()
     std::shared_ptr<blob::StagedBlob> staged;  // null while it is opened, and once the bytes are stored
     std::optional<oci::Digest> stored;         // the bytes are in the blob store; the link may be missing
     std::uint64_t stored_size = 0;
@@ -76,7 +90,9 @@ class UploadSessions {
     std::shared_ptr<Session> session_;
   };
 
-  io::Task<Result<Hold>> begin(oci::RepositoryName repository, std::string user, oci::Algorithm algorithm);
+  // `client`: where the request comes from; may be empty. too_many: of all, or of this owner.
+  io::Task<Result<Hold>> begin(oci::RepositoryName repository, std::string user, std::string client,
+                               oci::Algorithm algorithm);
   // not_found(upload) for ids that are unknown, expired, or of another repository or user; too_many(upload) while
   // another request uses it.
   io::Task<Result<Hold>> acquire(oci::RepositoryName repository, std::string user, std::string id);
@@ -90,7 +106,8 @@ class UploadSessions {
   };
   std::optional<Open> find_open(const std::string& id) const;
   // A session of another member, with the bytes that this one has; too_many, conflict (it is open here).
-  Result<void> adopt(std::string id, std::shared_ptr<blob::StagedBlob> staged, std::uint64_t term, bool unsure);
+  Result<void> adopt(std::string id, std::string_view user, std::shared_ptr<blob::StagedBlob> staged,
+                     std::uint64_t term, bool unsure);
   // The same for a held one whose bytes lay on this node's disk.
   void take_up(Session& session, std::uint64_t term, bool unsure);
   bool full() const { return open() >= options_.max_open; }
@@ -104,13 +121,16 @@ class UploadSessions {
   // Drops what is idle, here and on the disk; returns how many.
   io::Task<Result<std::size_t>> expire();
   std::size_t open() const;
+  UploadRefusals refusals() const;
 
  private:
   std::string make_id(const oci::RepositoryName& repository, std::string_view user, oci::Algorithm algorithm);
   std::optional<oci::Algorithm> check_id(const oci::RepositoryName& repository, std::string_view user,
                                          std::string_view id) const;
   void release(Session& session);
+  Result<void> admit(const std::string& owner);
   void forget(const std::string& id);
+  void drop(const std::string& id);
   void drop_old_finished(blob::TickNumber now);
   struct Finished {
     std::string id;
@@ -124,7 +144,9 @@ class UploadSessions {
   SessionOptions options_;
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<Session>> sessions_;  // open ones
-  std::deque<Finished> finished_;                             // oldest first
+  Shares shares_;                                             // of their owners
+  UploadRefusals refusals_;
+  std::deque<Finished> finished_;  // oldest first
   std::map<std::string, oci::Digest> finished_by_id_;
   std::map<std::string, blob::TickNumber> strays_;  // staged files of no session here, and when they were first seen
 };

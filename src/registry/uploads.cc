@@ -22,10 +22,26 @@ Error not_whole(const blob::StagedBlob& staged) {
 
 }  // namespace
 
+io::Task<Result<UploadSessions::Hold>> Service::open_session(auth::Access who, oci::RepositoryName repository,
+                                                             oci::Algorithm algorithm) {
+  auto begun = co_await sessions_.begin(std::move(repository), who.identity().user, who.client(), algorithm);
+  if (!begun && begun.error().code == ErrorCode::too_many) note_refused_upload(begun.error());
+  co_return begun;
+}
+
+void Service::note_refused_upload(const Error& error) {
+  std::optional<std::uint64_t> unsaid;
+  {
+    const std::lock_guard guard(refusals_mutex_);
+    unsaid = refusals_pace_.count(catalog_.boot_time());
+  }
+  if (unsaid) log_.warn("new uploads are refused", {{"reason", error.message}, {"refused", *unsaid}});
+}
+
 io::Task<Result<UploadStatus>> Service::begin_upload(auth::Access who, oci::RepositoryName repository,
                                                      oci::Algorithm algorithm) {
   HANSA_CO_CHECK(require(who, auth::Action::create, repository));
-  HANSA_CO_TRY(const auto session, co_await sessions_.begin(std::move(repository), who.identity().user, algorithm));
+  HANSA_CO_TRY(const auto session, co_await open_session(who, std::move(repository), algorithm));
   co_return status_of(*session);
 }
 
@@ -321,7 +337,7 @@ io::Task<Result<void>> Service::local_cancel(UploadCall call) {
 io::Task<Result<void>> Service::push_blob(auth::Access who, oci::RepositoryName repository, oci::Digest digest,
                                           io::ByteSource& body) {
   HANSA_CO_CHECK(require(who, auth::Action::create, repository));
-  HANSA_CO_TRY(const auto held, co_await sessions_.begin(repository, who.identity().user, digest.algorithm()));
+  HANSA_CO_TRY(const auto held, co_await open_session(who, repository, digest.algorithm()));
   auto received = co_await receive(*held, {.range = {}, .expected = digest, .known_to_client = false}, body);
   Result<void> outcome = received;
   if (received) outcome = co_await complete(*held, std::move(repository), digest);

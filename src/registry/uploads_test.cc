@@ -212,6 +212,89 @@ TEST_F(UploadsTest, NumberOfOpenSessionsIsLimited) {
   EXPECT_TRUE(open());
 }
 
+// A node where one user, or one address without a user, may have two open uploads, and all together three.
+class SharedUploadsTest : public ::testing::Test {
+ protected:
+  static Options options() {
+    auto out = small_options();
+    out.max_uploads = 3;
+    out.max_uploads_per_client = 2;
+    return out;
+  }
+  void SetUp() override { bed.rights->creators = {"", "dave"}; }
+  Result<UploadStatus> begin(const std::string& user, const std::string& client) {
+    auth::Access who = bed.as(user);
+    who.came_from(client);
+    return bed.run(bed.registry().begin_upload(std::move(who), repository, oci::Algorithm::sha256));
+  }
+  void cancel(const std::string& user, const std::string& session) {
+    ASSERT_TRUE(bed.run(bed.registry().cancel_upload(bed.as(user), repository, session)));
+  }
+
+  Bed bed{options()};
+  oci::RepositoryName repository = name("team/app");
+};
+
+TEST_F(SharedUploadsTest, AUserIsLimitedWhereverTheyAre) {
+  const auto first = begin("alice", "192.0.2.1");
+  ASSERT_TRUE(first);
+  ASSERT_TRUE(begin("alice", "192.0.2.2"));
+  const auto third = begin("alice", "192.0.2.3");
+  EXPECT_TRUE(fails_with(third, ErrorCode::too_many, Subject::upload));
+  EXPECT_NE(third.error().message.find("user alice"), std::string::npos) << third.error().message;
+  io::MemorySource source(as_bytes("whole"));
+  const auto whole = bed.run(bed.registry().push_blob(bed.alice(), repository, digest("whole"), source));
+  EXPECT_TRUE(fails_with(whole, ErrorCode::too_many, Subject::upload));
+  EXPECT_TRUE(begin("dave", "192.0.2.1"));
+  EXPECT_EQ(bed.node->status().refused_uploads.all, 2U);
+  EXPECT_EQ(bed.node->status().refused_uploads.of_clients, 2U);
+  cancel("alice", first->session);
+  EXPECT_TRUE(begin("alice", "192.0.2.3"));
+}
+
+TEST_F(SharedUploadsTest, WithoutAUserTheAddressIsLimited) {
+  ASSERT_TRUE(begin("", "192.0.2.1"));
+  ASSERT_TRUE(begin("", "192.0.2.1"));
+  EXPECT_TRUE(fails_with(begin("", "192.0.2.1"), ErrorCode::too_many, Subject::upload));
+  EXPECT_TRUE(begin("", "192.0.2.2"));
+  EXPECT_TRUE(fails_with(begin("", "192.0.2.3"), ErrorCode::too_many, Subject::upload));  // of all
+  EXPECT_EQ(bed.node->status().refused_uploads.all, 2U);
+  EXPECT_EQ(bed.node->status().refused_uploads.of_clients, 1U);
+}
+
+TEST_F(SharedUploadsTest, WhatEndsMakesRoomHoweverItEnds) {
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_TRUE(begin("alice", ""));
+    const auto session = begin("alice", "").value().session;
+    io::MemorySource source(as_bytes("text"));
+    ASSERT_TRUE(
+        bed.run(bed.registry().finish_upload(bed.alice(), repository, session, std::nullopt, source, digest("text"))));
+    ASSERT_TRUE(begin("alice", ""));
+    EXPECT_FALSE(begin("alice", ""));
+    bed.ticks(15);  // both are idle for long enough
+    EXPECT_EQ(bed.node->status().uploads, 0U);
+  }
+}
+
+// It counts for its user again; nobody has to give up what they began.
+TEST_F(SharedUploadsTest, WhatGoesOnAfterARestartIsNotRefusedAndCounts) {
+  const auto append = [this](const std::string& session) {
+    io::MemorySource source(as_bytes("x"));
+    return bed.run(bed.registry().append_upload(bed.alice(), repository, session, std::nullopt, source));
+  };
+  const auto one = begin("alice", "").value().session;
+  const auto two = begin("alice", "").value().session;
+  bed.restart();
+  ASSERT_TRUE(begin("alice", ""));
+  ASSERT_TRUE(append(one));
+  EXPECT_FALSE(begin("alice", ""));
+  EXPECT_TRUE(append(two));
+  cancel("alice", one);
+  EXPECT_FALSE(begin("alice", ""));
+  cancel("alice", two);
+  EXPECT_TRUE(begin("alice", ""));
+}
+
 TEST_F(UploadsTest, FailedSinglePushLeavesNothing) {
   io::MemorySource source(as_bytes("these"));
   const auto pushed = bed.run(bed.registry().push_blob(bed.alice(), repository, digest("those"), source));

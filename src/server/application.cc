@@ -18,6 +18,7 @@
 #include "node/reserve.h"
 #include "server/config/units.h"
 #include "server/import.h"
+#include "server/open_files.h"
 #include "server/version.h"
 
 namespace hansa::server {
@@ -78,8 +79,9 @@ bool needs_restart(const config::Config& a, const config::Config& b) {
          a.storage.retention.canonical != b.storage.retention.canonical ||
          a.storage.verify_every != b.storage.verify_every || a.http.address != b.http.address ||
          a.http.port != b.http.port || a.http.allow_origin != b.http.allow_origin ||
-         a.http.transfer_timeout != b.http.transfer_timeout || !same_tls || a.log_output != b.log_output ||
-         a.audit_output != b.audit_output || a.metrics_path != b.metrics_path || a.scrub_interval != b.scrub_interval;
+         a.http.transfer_timeout != b.http.transfer_timeout || a.http.limits != b.http.limits || !same_tls ||
+         a.log_output != b.log_output || a.audit_output != b.audit_output || a.metrics_path != b.metrics_path ||
+         a.scrub_interval != b.scrub_interval;
 }
 
 }  // namespace
@@ -137,6 +139,7 @@ Result<void> Application::start() {
   if (!config_.audit_output.empty()) {
     HANSA_TRY(audit_, ServerLog::open(clock_, {.level = LogLevel::info, .file = config_.audit_output, .text = false}));
   }
+  find_limits();
   random_ = io::asio::real_random();
   disk_ = io::asio::posix_disk();
   HANSA_TRY(auto settings, auth_settings(config_, log_));
@@ -148,6 +151,20 @@ Result<void> Application::start() {
   return open_doors();
 }
 
+// The limits in force; what the system does not allow is said, and said louder if somebody asked for it.
+void Application::find_limits() {
+  const std::uint64_t files = raise_open_files();
+  limits_ = fit(config_.http.limits, files);
+  if (limits_ == config_.http.limits) return;
+  const std::string_view text = "the limit of open files allows fewer connections or uploads; raise it (LimitNOFILE)";
+  const LogFields fields = {{"open_files", files}, {"connections", limits_.connections}, {"uploads", limits_.uploads}};
+  if (config_.http.limits == config::Limits{}) {
+    log_.info(text, fields);
+  } else {
+    log_.warn(text, fields);
+  }
+}
+
 Result<void> Application::start_node() {
   node::Ports ports{.disk = *disk_,
                     .clock = clock_,
@@ -156,6 +173,8 @@ Result<void> Application::start_node() {
                     .log = log_,
                     .traffic = &traffic_};
   node::Options options = node_options(config_);
+  options.max_uploads = limits_.uploads;
+  options.max_uploads_per_client = limits_.uploads_per_client;
   HANSA_TRY(const bool member, is_member(*disk_, config_, join_));
   if (member) {
     const ClusterEnvironment environment{
@@ -198,6 +217,8 @@ Result<void> Application::listen() {
   options.port = config_.http.port;
   options.tls = config_.http.tls;
   options.limits.transfer_timeout = config_.http.transfer_timeout;
+  options.limits.connections = limits_.connections;
+  options.limits.connections_per_client = limits_.connections_per_client;
   options.traffic = &traffic_;
   http::Handler handler = api::make_handler(std::move(services), api::distribution::routes());
   HANSA_TRY(server_, http::listen(*loops_, std::move(options), std::move(handler), log_));
@@ -222,6 +243,8 @@ metrics::NodeNumbers Application::numbers() {
   const node::Status status = node_->status();
   metrics::NodeNumbers out{.ready = status.ready,
                            .uploads = status.uploads,
+                           .uploads_refused = status.refused_uploads.all,
+                           .uploads_refused_clients = status.refused_uploads.of_clients,
                            .repositories = status.repositories,
                            .manifests = status.manifests,
                            .swept_blobs = status.swept_blobs,
@@ -257,6 +280,7 @@ metrics::NodeNumbers Application::numbers() {
     out.connections = counters.connections;
     out.connections_accepted = counters.accepted;
     out.connections_refused = counters.refused;
+    out.connections_refused_clients = counters.refused_clients;
   }
   return out;
 }

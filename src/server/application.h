@@ -51,6 +51,7 @@ class Application {
   const config::Config& config() const { return config_; }
 
  private:
+  void find_limits();
   Result<void> start_node();
   Result<void> import_layouts();
   Result<void> listen();
@@ -64,6 +65,7 @@ class Application {
   void watch_files();
 
   config::Config config_;
+  config::Limits limits_;  // in force
   io::Clock& clock_;
   ServerLog& log_;
   std::unique_ptr<ServerLog> audit_;  // null: none is kept

@@ -25,16 +25,17 @@ http::Response manifest_response(const registry::ManifestHead& head) {
   return response;
 }
 
-// The whole body, at most oci::max_manifest_size bytes.
+// The whole body, at most oci::max_manifest_size bytes. Takes memory as the bytes come: what a client only announces
+// costs none.
 io::Task<Result<std::string>> read_manifest(http::Request& request) {
   constexpr std::size_t step = 64 * KiB;
   std::string body;
-  const auto expected =
-      static_cast<std::size_t>(std::min<std::uint64_t>(request.content_length.value_or(step), oci::max_manifest_size));
-  body.resize(expected + 1);  // one more, to see the end
+  const auto most = static_cast<std::size_t>(
+      std::min<std::uint64_t>(request.content_length.value_or(oci::max_manifest_size), oci::max_manifest_size));
   std::size_t size = 0;
   while (true) {
-    if (body.size() < size + 1) body.resize(size + step);
+    // One more than there may be, to see the end.
+    if (body.size() < size + 1) body.resize(std::min(std::max(2 * size, size + step), most + 1));
     const Bytes room = std::as_writable_bytes(std::span(body)).subspan(size);
     HANSA_CO_TRY(const std::size_t count, co_await request.body->read(room));
     size += count;

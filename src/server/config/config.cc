@@ -101,6 +101,7 @@ Http read_http(const Reader& in, Problems& problems) {
     if (name != "docker2s2") problems.error("http.compat", "\"" + name + "\" is unknown; the only value is docker2s2");
   }
   out.tls = read_tls(in, problems);
+  out.limits = read_limits(in, problems);
   out.htpasswd = in.text("http.auth.htpasswd.path");
   if (in.has("http.auth.htpasswd") && out.htpasswd.empty()) {
     problems.error("http.auth.htpasswd.path", "is missing; name the file with users and passwords (htpasswd -B)");

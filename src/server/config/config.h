@@ -13,6 +13,7 @@
 #include "http/server.h"
 #include "io/time.h"
 #include "server/config/cluster.h"
+#include "server/config/limits.h"
 #include "server/config/retention.h"
 
 namespace hansa::server::config {
@@ -35,6 +36,7 @@ struct Http {
   std::string allow_origin;
   io::Duration transfer_timeout = std::chrono::seconds(60);
   std::optional<http::TlsFiles> tls;
+  Limits limits;
   std::string realm = "Authorization Required";
   std::string htpasswd;  // path; empty: none
   io::Duration fail_delay{};

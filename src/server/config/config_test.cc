@@ -45,6 +45,19 @@ TEST(Config, the_smallest_one_has_the_defaults) {
   EXPECT_FALSE(config.http.policy);
 }
 
+TEST(Config, one_client_may_have_three_quarters_unless_the_file_says_otherwise) {
+  EXPECT_EQ(accepted(with("")).http.limits, Limits{});
+  EXPECT_EQ(Limits{}.connections_per_client, 15'000U);
+  EXPECT_EQ(Limits{}.uploads_per_client, 750U);
+  const Limits fewer = accepted(with(R"(,"http":{"limits":{"connections":100,"uploads":"8"}})")).http.limits;
+  EXPECT_EQ(fewer.connections_per_client, 75U);
+  EXPECT_EQ(fewer.uploads_per_client, 6U);
+  const auto given = accepted(with(R"(,"http":{"limits":{"connectionsPerClient":0,"uploadsPerClient":5}})"));
+  EXPECT_EQ(given.http.limits.connections, 20'000U);
+  EXPECT_EQ(given.http.limits.connections_per_client, 0U);
+  EXPECT_EQ(given.http.limits.uploads_per_client, 5U);
+}
+
 TEST(Config, keys_have_no_case_and_types_are_weak) {
   const Config config = accepted(
       R"({"STORAGE":{"rootdirectory":"/d","GC":"true","gcdelay":7200000000000},"http":{"Port":5000,"ADDRESS":"::1"}})");
@@ -96,6 +109,9 @@ TEST(Config, each_kind_of_mistake_is_named_with_its_key_and_what_to_do) {
       {with(R"(,"http":{"auth":{"failDelay":"x"}})"), {"http.auth.failDelay", "whole number"}},
       {with(R"(,"http":{"auth":{"failDelay":-1}})"), {"http.auth.failDelay", "0 to 3600"}},
       {with(R"(,"http":{"auth":{"htpasswd":{}}})"), {"http.auth.htpasswd.path", "missing"}},
+      {with(R"(,"http":{"limits":{"connections":0}})"), {"http.limits.connections", "1 to 1000000", "not 0"}},
+      {with(R"(,"http":{"limits":{"uploadsPerClient":-1}})"), {"http.limits.uploadsPerClient", "0 to 100000"}},
+      {with(R"(,"http":{"limits":{"connectionsPerUser":5}})"), {"connectionsPerUser", "connectionsPerClient"}},
       {with(R"(,"http":{"compat":["docker3"]})"), {"http.compat", "docker3", "docker2s2"}},
       {with(R"(,"http":{"tls":{"cert":"a"}})"), {"http.tls.key", "missing"}},
       {with(R"(,"http":{"tls":{"key":"a"}})"), {"http.tls.cert", "missing"}},

@@ -6,7 +6,7 @@ using enum Type;
 using enum State;
 
 // clang-format off: a table, one key a line
-const std::array<Key, 113> http_rows =
+const std::array<Key, 118> http_rows =
   {{
     {"http", object, built, "", "the listener and who may use it"},
     {"http.address", text, built, "127.0.0.1", "address to listen on"},
@@ -26,6 +26,11 @@ const std::array<Key, 113> http_rows =
     {"http.ratelimit.methods", objects, not_built, "", "by method"},
     {"http.ratelimit.methods.method", text, not_built, "", "HTTP method"},
     {"http.ratelimit.methods.rate", integer, not_built, "0", "requests per second"},
+    {"http.limits", object, built, "", "what clients may have at a time; more is answered 429 or 503 at once"},
+    {"http.limits.connections", integer, built, "20000", "connections of all clients"},
+    {"http.limits.connectionsPerClient", integer, built, "", "of one address (IPv6: /64); default: 3/4 of all; 0: all"},
+    {"http.limits.uploads", integer, built, "1000", "open upload sessions of all clients"},
+    {"http.limits.uploadsPerClient", integer, built, "", "of one user, else address; default: 3/4 of all; 0: all"},
     {"http.auth", object, built, "", "how callers prove who they are"},
     {"http.auth.failDelay", integer, built, "0", "seconds before a wrong password is answered"},
     {"http.auth.htpasswd", object, built, "", "users of a file"},
