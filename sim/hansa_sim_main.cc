@@ -73,10 +73,12 @@ Outcome run_cluster_seed(std::uint64_t seed, bool loud) {
 
 Outcome run_seed(std::uint64_t seed, bool loud) {
   World world({.seed = seed, .order = hansa::sim::Order::between_executors});
+  auto draw = world.random("node");
   hansa::node::Options options;
   options.root = "/data";
   options.gc_delay = std::chrono::seconds(4);
   options.gc_interval = std::chrono::seconds(2);
+  if (draw.one_in(3)) options.verify_every = {};
   SimNode node(world, "node-1", options, loud);
   Outcome outcome;
   auto started = node.start();
@@ -84,7 +86,7 @@ Outcome run_seed(std::uint64_t seed, bool loud) {
     outcome.violations.push_back(hansa::describe(started.error()));
     return outcome;
   }
-  PushPull workload(world, node, PushPullOptions{});
+  PushPull workload(world, node, PushPullOptions{.grace = options.gc_delay});
   workload.run_all();
   if (node.running()) node.stop();
   note_workload(outcome, workload);
