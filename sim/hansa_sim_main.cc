@@ -51,14 +51,15 @@ void note_world(Outcome& outcome, const World& world) {
 }
 
 Outcome run_cluster_seed(std::uint64_t seed, bool loud) {
-  constexpr hansa::io::Duration grace = std::chrono::seconds(40);
   World world({.seed = seed, .order = hansa::sim::Order::between_executors});
   auto draw = world.random("cluster");
+  // With the smallest grace time a tick is half a second, so that pauses and slow commits last for several.
+  const hansa::io::Duration grace = draw.one_in(2) ? std::chrono::seconds(4) : std::chrono::seconds(40);
   hansa::sim::SimClusterOptions options;
   options.nodes = draw.one_in(3) ? draw.between(1, 5) : 3;
   options.loud = loud;
   options.node.gc_delay = grace;
-  options.node.gc_interval = std::chrono::seconds(5);
+  options.node.gc_interval = grace / 8;
   Outcome outcome;
   {
     SimCluster cluster(world, options);

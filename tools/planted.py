@@ -8,7 +8,8 @@ Lines of a patch before its diff say what it breaks and, where the defaults do n
     # finds: sim --cluster            the program and its arguments: sim (the default), or a test program with a filter
     # limit: 1000                     seeds that are tried at most (default 300)
 
-The copy lies in build/planted, with a build folder of its own that is kept, so that only what changed is built.
+The copy lies in build/planted, with a build folder of its own that is kept, so that only what changed is built. With
+--check nothing is built: every patch must still fit the work tree.
 """
 import argparse
 import os
@@ -76,11 +77,11 @@ def sync():
                 file.unlink()
 
 
-def apply(patch):
+def apply(patch, tree, *options):
     # The copy lies inside a repository that does not know it.
     environment = dict(os.environ, GIT_CEILING_DIRECTORIES=str(COPY.parent))
-    done = subprocess.run(['git', 'apply', '--whitespace=nowarn', str(patch.file)], cwd=COPY, env=environment,
-                          capture_output=True, text=True)
+    done = subprocess.run(['git', 'apply', '--whitespace=nowarn', *options, str(patch.file)], cwd=tree,
+                          env=environment, capture_output=True, text=True)
     return None if done.returncode == 0 else 'the patch no longer applies: ' + done.stderr.strip().replace('\n', '; ')
 
 
@@ -123,7 +124,7 @@ def run_test(patch):
 
 def look(patch):
     sync()
-    patch.problem = apply(patch) or build(patch.target())
+    patch.problem = apply(patch, COPY) or build(patch.target())
     if patch.problem:
         return
     patch.found = run_seeds(patch.arguments(), patch.limit) if patch.is_sim() else run_test(patch)
@@ -170,14 +171,30 @@ def show(patch, seconds):
     print(f'{patch.name:<28} {patch.command:<14} {seeds:>5}  {seconds:>4.0f} s  {message}', flush=True)
 
 
+def is_named(patch, text):
+    number, name = patch.name.split('-', 1)
+    return number == text.zfill(2) or text in name
+
+
+def check(patches):
+    problems = [f'{patch.file.relative_to(ROOT)}: {problem}' for patch in patches
+                if (problem := apply(patch, ROOT, '--check'))]
+    print('\n'.join(problems) if problems else 'planted: every patch applies')
+    return 1 if problems else 0
+
+
 def main():
     parser = argparse.ArgumentParser(prog='./dev sim --planted', description=__doc__.split('\n')[0])
     parser.add_argument('numbers', nargs='*', metavar='NN', help='only these patches, by number or part of the name')
-    wanted = parser.parse_args().numbers
+    parser.add_argument('--check', action='store_true', help='only whether every patch still applies')
+    options = parser.parse_args()
     patches = [Patch(file) for file in sorted(PATCHES.glob('*.patch'))]
-    patches = [p for p in patches if not wanted or any(p.name.startswith(w) or w in p.name.split('-', 1)[1] for w in wanted)]
+    if options.numbers:
+        patches = [patch for patch in patches if any(is_named(patch, text) for text in options.numbers)]
     if not patches:
-        sys.exit(f'planted: no patch in sim/planted is named {" or ".join(wanted)}')
+        sys.exit(f'planted: no patch in sim/planted is named {" or ".join(options.numbers)}')
+    if options.check:
+        return check(patches)
     COPY.mkdir(parents=True, exist_ok=True)
     print(f'{"patch":<28} {"by":<14} {"seeds":>5}  {"time":>6}  found as', flush=True)
     for patch in patches:
