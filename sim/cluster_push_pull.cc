@@ -100,6 +100,15 @@ void ClusterPushPull::write_down(History& history, Client& client, std::size_t m
 
 // ---- push -------------------------------------------------------------------------------------------------------
 
+void ClusterPushPull::check_copies(Client& client, const oci::Digest& digest, io::Duration began) {
+  if (world_.now() - began >= grace_) return;
+  std::size_t copies = 0;
+  for (std::size_t i = 0; i < cluster_.size(); ++i) copies += cluster_.has_file(i, digest) ? 1 : 0;
+  if (copies >= std::min(cluster_.size(), catalog::durable_copies)) return;
+  violation("client " + std::to_string(client.number) + ": what was just acknowledged has " + std::to_string(copies) +
+            " copies: " + digest.text());
+}
+
 // Each request through another member (P9). Only a 201 is durable: bytes of an open session go with its owner's power.
 io::Task<bool> ClusterPushPull::upload(Client& client, oci::RepositoryName repository, const std::string& content) {
   const auto who = access(client);
@@ -134,10 +143,12 @@ io::Task<bool> ClusterPushPull::upload(Client& client, oci::RepositoryName repos
     return registry.finish_upload(who, repository, session, range, *rest, digest);
   };
   const std::size_t last = draw_member(client);
+  const auto began = world_.now();
   const auto finished = co_await cluster_.ask<Result<void>>(last, std::move(finish));
   if (refused(finished) && finished->error().code == ErrorCode::invalid && crashes == crashes_) {
     violation(client.who(last) + ": the bytes of an upload were not taken: " + describe(finished->error()));
   }
+  if (happened(finished)) check_copies(client, digest, began);
   co_return happened(finished);
 }
 
@@ -180,6 +191,7 @@ io::Task<ClusterPushPull::Answer<registry::ManifestPushed>> ClusterPushPull::put
   write_down(tag_history(repository, tag), client, member, Operation::Kind::write, image.digest.text(), began, known);
   write_down(manifest_history(repository, image.digest), client, member, Operation::Kind::write, std::string(there),
              began, known);
+  if (known) check_copies(client, image.digest, began);
   if (known) ++acknowledged_;
   co_return answer;
 }

@@ -3,8 +3,9 @@
 //
 // Checked, most of it after all is mended: tags and manifests have linearizable histories over all members (P3, P8;
 // answers that say they are stale apart, P6); what a tag shows is pullable whole through every member (P1, P2, P4, P7);
-// no member's mark says that its disk has what it lacks, at any time (P1); every view is equal to etcd's records, row
-// by row; every member is ready, without an alarm, and knows its disk; no views differed.
+// an acknowledged push has two copies at that moment, and no member's mark says that its disk has what it lacks, at any
+// time (P1); every view is equal to etcd's records, row by row; every member is ready, without an alarm, and knows its
+// disk; no views differed.
 // An answer that was cut off, or an error that does not exclude it, is an operation that may have happened.
 //
 // Restores and forgetful voters lose what was acknowledged by their nature and are not in the mix.
@@ -78,6 +79,8 @@ class ClusterPushPull {
   io::Task<void> read_blobs(Client& client, std::size_t member, oci::RepositoryName repository, oci::Digest digest,
                             bool must);
 
+  // What was just acknowledged has two copies (P1), unless it could have been collected since it was asked for.
+  void check_copies(Client& client, const oci::Digest& digest, io::Duration began);
   void write_down(History& history, Client& client, std::size_t member, Operation::Kind kind, std::string value,
                   io::Duration began, bool known);
   History& tag_history(const oci::RepositoryName& repository, const std::string& tag);

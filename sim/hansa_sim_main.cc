@@ -51,14 +51,15 @@ void note_world(Outcome& outcome, const World& world) {
 }
 
 Outcome run_cluster_seed(std::uint64_t seed, bool loud) {
-  constexpr hansa::io::Duration grace = std::chrono::seconds(40);
   World world({.seed = seed, .order = hansa::sim::Order::between_executors});
   auto draw = world.random("cluster");
+  // With the smallest grace time a tick is half a second, so that pauses and slow commits last for several.
+  const hansa::io::Duration grace = draw.one_in(2) ? std::chrono::seconds(4) : std::chrono::seconds(40);
   hansa::sim::SimClusterOptions options;
   options.nodes = draw.one_in(3) ? draw.between(1, 5) : 3;
   options.loud = loud;
   options.node.gc_delay = grace;
-  options.node.gc_interval = std::chrono::seconds(5);
+  options.node.gc_interval = grace / 8;
   Outcome outcome;
   {
     SimCluster cluster(world, options);
@@ -73,10 +74,12 @@ Outcome run_cluster_seed(std::uint64_t seed, bool loud) {
 
 Outcome run_seed(std::uint64_t seed, bool loud) {
   World world({.seed = seed, .order = hansa::sim::Order::between_executors});
+  auto draw = world.random("node");
   hansa::node::Options options;
   options.root = "/data";
   options.gc_delay = std::chrono::seconds(4);
   options.gc_interval = std::chrono::seconds(2);
+  if (draw.one_in(3)) options.verify_every = {};
   SimNode node(world, "node-1", options, loud);
   Outcome outcome;
   auto started = node.start();
@@ -84,7 +87,7 @@ Outcome run_seed(std::uint64_t seed, bool loud) {
     outcome.violations.push_back(hansa::describe(started.error()));
     return outcome;
   }
-  PushPull workload(world, node, PushPullOptions{});
+  PushPull workload(world, node, PushPullOptions{.grace = options.gc_delay});
   workload.run_all();
   if (node.running()) node.stop();
   note_workload(outcome, workload);

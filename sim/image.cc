@@ -20,7 +20,8 @@ Image draw_image(SimRandom& random) {
   Image image;
   std::string layers;
   const std::string config = R"({"n":")" + random.hex(4) + R"("})";
-  image.blobs.emplace(sha256(config), config);
+  image.config = sha256(config);
+  image.blobs.emplace(image.config, config);
   const std::size_t count = 1 + random.below(2);
   for (std::size_t i = 0; i < count; ++i) {
     const std::string layer(1 + random.below(6) * (max_blob / 6), static_cast<char>('a' + random.below(4)));

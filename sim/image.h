@@ -15,6 +15,7 @@ struct Image {
   oci::Digest digest;
   std::string body;
   std::map<oci::Digest, std::string> blobs;  // all that it reaches; an index's children too
+  oci::Digest config;                        // of an image that is no index
   std::string_view type = oci::media_type::image_manifest;
 };
 

@@ -1,19 +1,11 @@
 #include "sim/push_pull.h"
 
-#include <algorithm>
-
 #include "io/wait.h"
 
 namespace hansa::sim {
 namespace {
 
-constexpr io::Duration settle = std::chrono::seconds(60);  // many grace times and cycles
-constexpr std::uint64_t slowest_client_ms = 3500;          // from blobs to manifest; less than the grace time
-
-// What disturb() makes the disk say, and no statement on what is stored.
-bool is_fault(const Error& error) {
-  return error.code == ErrorCode::io || error.code == ErrorCode::out_of_space;
-}
+constexpr std::uint64_t slowest_client_ms = 3500;  // from blobs to manifest; less than the grace time
 
 }  // namespace
 
@@ -43,6 +35,12 @@ io::Task<bool> PushPull::push_blob(Client& client, oci::Digest digest, const std
   auto head = co_await registry.head_blob(access(client), client.repository, digest);
   if (!counts(life)) co_return false;
   if (head) co_return true;  // confirmed: protected for a grace time (P7)
+  co_return co_await upload(client, std::move(digest), content);
+}
+
+io::Task<bool> PushPull::upload(Client& client, oci::Digest digest, const std::string& content) {
+  const auto life = node_.life();
+  auto& registry = node_.registry();
   auto begun = co_await registry.begin_upload(access(client), client.repository, oci::Algorithm::sha256);
   if (!begun || !counts(life)) co_return false;
   const std::size_t cut = client.random.below(content.size() + 1);
@@ -66,16 +64,18 @@ io::Task<bool> PushPull::push_blobs(Client& client, const Image& image) {
   co_return true;
 }
 
-io::Task<void> PushPull::push_tagged(Client& client, Image image) {
+// `began`: when the client heard of the first blob.
+io::Task<void> PushPull::push_tagged(Client& client, Image image, io::Duration began) {
   const auto life = node_.life();
   const std::string tag = pick_tag(client);
   client.images.insert_or_assign(image.digest, image);
+  client.erased.erase(image.digest);
   registry::ManifestPush push{.reference = *oci::Tag::parse(tag),
                               .tags = {},
                               .media_type = std::string(image.type),
                               .body = image.body,
                               .if_match = std::nullopt};
-  auto& possible = client.tags.try_emplace(tag, Possible{std::nullopt}).first->second;
+  auto& possible = possible_of(client, tag);
   possible.insert(image.digest);  // until the answer comes, both are possible
   auto pushed = co_await node_.registry().put_manifest(access(client), client.repository, std::move(push));
   if (!counts(life)) co_return;
@@ -86,7 +86,7 @@ io::Task<void> PushPull::push_tagged(Client& client, Image image) {
   if (pushed) {
     possible = {image.digest};
     ++acknowledged_;
-  } else if (pushed.error().code == ErrorCode::missing_reference) {
+  } else if (pushed.error().code == ErrorCode::missing_reference && world_.now() - began < options_.grace) {
     violation(client, "what was just acknowledged is missing: " + pushed.error().message);
   }
 }
@@ -94,6 +94,7 @@ io::Task<void> PushPull::push_tagged(Client& client, Image image) {
 io::Task<void> PushPull::push_image(Client& client) {
   Image image = draw_image(client.random);
   const auto life = node_.life();
+  const auto began = world_.now();
   const bool pushed = co_await push_blobs(client, image);
   if (!pushed) co_return;
   if (client.random.below(3) == 0) {
@@ -101,41 +102,58 @@ io::Task<void> PushPull::push_image(Client& client) {
     auto slept = co_await io::sleep_for(std::chrono::milliseconds(client.random.below(slowest_client_ms)));
     if (!slept || !counts(life)) co_return;
   }
-  co_await push_tagged(client, std::move(image));
+  co_await push_tagged(client, std::move(image), began);
+}
+
+io::Task<bool> PushPull::put_by_digest(Client& client, const Image& image, std::vector<oci::Tag> tags) {
+  const auto life = node_.life();
+  client.erased.erase(image.digest);
+  registry::ManifestPush push{.reference = image.digest,
+                              .tags = std::move(tags),
+                              .media_type = std::string(image.type),
+                              .body = image.body,
+                              .if_match = std::nullopt};
+  auto pushed = co_await node_.registry().put_manifest(access(client), client.repository, std::move(push));
+  const bool done = pushed && counts(life);
+  if (done) ++acknowledged_;
+  co_return done;
 }
 
 // As build jobs do: parts by digest, without a tag, and some time later the index that names them (H5).
-io::Task<void> PushPull::push_index(Client& client) {
+io::Task<bool> PushPull::push_parts(Client& client, Image& index, std::vector<Image>& parts) {
   const auto life = node_.life();
-  Image whole;
-  whole.type = oci::media_type::image_index;
   std::string list;
   for (int i = 0; i < 2; ++i) {
     const Image part = draw_image(client.random);
     const bool there = co_await push_blobs(client, part);
-    if (!there) co_return;
-    registry::ManifestPush push{.reference = part.digest,
-                                .tags = {},
-                                .media_type = std::string(part.type),
-                                .body = part.body,
-                                .if_match = std::nullopt};
-    auto pushed = co_await node_.registry().put_manifest(access(client), client.repository, std::move(push));
-    if (!pushed || !counts(life)) co_return;
-    whole.blobs.insert(part.blobs.begin(), part.blobs.end());
-    whole.blobs.emplace(part.digest, part.body);
+    if (!there) co_return false;
+    const bool pushed = co_await put_by_digest(client, part, {});
+    if (!pushed) co_return false;
+    parts.push_back(part);
+    index.blobs.insert(part.blobs.begin(), part.blobs.end());
+    index.blobs.emplace(part.digest, part.body);
     list += (list.empty() ? "" : ",") + descriptor(part.type, part.body);
     auto slept = co_await io::sleep_for(std::chrono::milliseconds(client.random.below(slowest_client_ms / 2)));
-    if (!slept || !counts(life)) co_return;
+    if (!slept || !counts(life)) co_return false;
   }
-  whole.body = R"({"schemaVersion":2,"mediaType":")" + std::string(whole.type) + R"(","manifests":[)" + list + "]}";
-  whole.digest = sha256(whole.body);
-  co_await push_tagged(client, std::move(whole));
+  index.type = oci::media_type::image_index;
+  index.body = R"({"schemaVersion":2,"mediaType":")" + std::string(index.type) + R"(","manifests":[)" + list + "]}";
+  index.digest = sha256(index.body);
+  co_return true;
+}
+
+io::Task<void> PushPull::push_index(Client& client) {
+  Image index;
+  std::vector<Image> parts;
+  const auto began = world_.now();
+  const bool ready = co_await push_parts(client, index, parts);
+  if (ready) co_await push_tagged(client, std::move(index), began);
 }
 
 io::Task<void> PushPull::delete_tag(Client& client) {
   const auto life = node_.life();
   const std::string tag = pick_tag(client);
-  auto& possible = client.tags.try_emplace(tag, Possible{std::nullopt}).first->second;
+  auto& possible = possible_of(client, tag);
   const bool surely_there = !possible.contains(std::nullopt);
   possible.insert(std::nullopt);
   oci::Reference reference = *oci::Tag::parse(tag);
@@ -151,17 +169,25 @@ io::Task<void> PushPull::delete_tag(Client& client) {
 
 io::Task<void> PushPull::delete_manifest(Client& client) {
   if (client.images.empty()) co_return;
+  const auto at = static_cast<std::ptrdiff_t>(client.random.below(client.images.size()));
+  const Image image = std::next(client.images.begin(), at)->second;
+  const bool gone = co_await delete_image(client, image.digest);
+  const bool alone = image.type == oci::media_type::image_manifest;
+  if (gone && alone && client.random.one_in(2)) co_await delete_unneeded(client, image);
+}
+
+// Whether it is gone now.
+io::Task<bool> PushPull::delete_image(Client& client, oci::Digest digest) {
   const auto life = node_.life();
-  auto chosen =
-      std::next(client.images.begin(), static_cast<std::ptrdiff_t>(client.random.below(client.images.size())));
-  const oci::Digest digest = chosen->first;
   for (auto& [tag, possible] : client.tags) {
     if (possible.contains(digest)) possible.insert(std::nullopt);
   }
   auto done = co_await node_.registry().delete_manifest(access(client), client.repository, digest);
-  if (!counts(life)) co_return;
-  if (!done && done.error().code != ErrorCode::not_found) co_return;
+  if (!counts(life)) co_return false;
+  if (!done && done.error().code != ErrorCode::not_found) co_return false;
   for (auto& [tag, possible] : client.tags) possible.erase(digest);
+  client.erased.insert(digest);
+  co_return true;
 }
 
 io::Task<void> PushPull::check_image(Client& client, Image image) {
@@ -184,7 +210,7 @@ io::Task<void> PushPull::check_image(Client& client, Image image) {
 
 io::Task<void> PushPull::pull(Client& client, std::string tag) {
   const auto life = node_.life();
-  auto& possible = client.tags.try_emplace(tag, Possible{std::nullopt}).first->second;
+  auto& possible = possible_of(client, tag);
   oci::Reference reference = *oci::Tag::parse(tag);
   auto got = co_await node_.registry().get_manifest(access(client), client.repository, reference);
   if (!counts(life)) co_return;
@@ -204,17 +230,6 @@ io::Task<void> PushPull::pull(Client& client, std::string tag) {
   possible = {digest};
   const auto image = client.images.find(digest);
   if (image != client.images.end()) co_await check_image(client, image->second);
-}
-
-io::Task<void> PushPull::abandon_upload(Client& client) {
-  const auto life = node_.life();
-  auto begun = co_await node_.registry().begin_upload(access(client), client.repository, oci::Algorithm::sha256);
-  if (!begun || !counts(life)) co_return;
-  const std::string content = "abandoned " + client.random.hex(8);
-  io::MemorySource source(as_bytes(content));
-  auto ignored =
-      co_await node_.registry().append_upload(access(client), client.repository, begun->session, std::nullopt, source);
-  if (ignored) world_.note("abandoned");
 }
 
 // A blob of another client's: once mounted it is readable here, whatever becomes of the source.
@@ -256,17 +271,20 @@ io::Task<void> PushPull::delete_blob(Client& client) {
 io::Task<void> PushPull::client_loop(Client& client) {
   while (client.done < options_.operations && node_.running()) {
     const auto life = node_.life();
-    switch (client.random.below(13)) {
+    switch (client.random.below(16)) {
       case 0: co_await delete_tag(client); break;
       case 1: co_await delete_manifest(client); break;
       case 2:
       case 3:
       case 4: co_await pull(client, pick_tag(client)); break;
-      case 5: co_await abandon_upload(client); break;
-      case 6: co_await mount(client); break;
-      case 7: co_await delete_blob(client); break;
-      case 8:
-      case 9: co_await push_index(client); break;
+      case 5: co_await leave_upload(client); break;
+      case 6: co_await resume_upload(client); break;
+      case 7: co_await mount(client); break;
+      case 8: co_await delete_blob(client); break;
+      case 9: co_await race(client); break;
+      case 10: co_await push_crowd(client); break;
+      case 11:
+      case 12: co_await push_index(client); break;
       default: co_await push_image(client); break;
     }
     ++client.done;
@@ -274,90 +292,6 @@ io::Task<void> PushPull::client_loop(Client& client) {
     auto slept = co_await io::sleep_for(std::chrono::milliseconds(client.random.below(1500)));
     if (!slept || !counts(life)) break;
   }
-}
-
-io::Task<void> PushPull::check_all() {
-  for (auto& client : clients_) {
-    std::vector<std::string> tags;
-    for (const auto& [tag, possible] : client.tags) tags.push_back(tag);
-    for (const auto& tag : tags) co_await pull(client, tag);
-  }
-}
-
-// ---- the course of a run ----------------------------------------------------------------------------------------
-
-void PushPull::disturb() {
-  if (options_.disk_faults && random_.below(3) == 0) {
-    const ErrorCode code = random_.below(2) == 0 ? ErrorCode::io : ErrorCode::out_of_space;
-    node_.disk().fail(
-        {.call = random_.below(2) == 0 ? Call::any : Call::sync, .nth = 1 + random_.below(200), .code = code});
-  }
-  if (random_.below(4) == 0)
-    node_.clock().jump_wall(std::chrono::hours(static_cast<int>(random_.below(100'000)) - 50'000));
-}
-
-void PushPull::run_all() {
-  while (std::ranges::any_of(clients_, [this](const Client& c) { return c.done < options_.operations; })) {
-    if (!node_.running()) {
-      node_.disk().clear_faults();
-      auto started = node_.start();
-      if (!started) {
-        violations_.push_back("the node does not start: " + describe(started.error()));
-        return;
-      }
-      run(world_, node_.executor(), check_all());
-    }
-    disturb();
-    io::TaskScope scope(node_.executor());
-    for (auto& client : clients_) scope.spawn("client", client_loop(client));
-    const auto part = std::chrono::milliseconds(200 + random_.below(12'000));
-    const auto finished = [&scope] { return scope.running() == 0; };
-    if (options_.crashes) {
-      world_.run_until(finished, part);
-    } else {
-      world_.run_until(finished);
-    }
-    if (finished()) break;
-    ++crashes_;
-    node_.end(random_.below(3) == 0 ? Loss::nothing : Loss::unsynced, scope);
-  }
-  if (!node_.running()) {
-    node_.disk().clear_faults();
-    auto started = node_.start();
-    if (!started) violations_.push_back("the node does not start: " + describe(started.error()));
-    if (!started) return;
-  }
-  node_.disk().clear_faults();
-  run(world_, node_.executor(), check_all());
-  world_.run_for(settle);
-  run(world_, node_.executor(), check_all());
-  check_disk();
-}
-
-// In the end the disk holds what the tags reach, and nothing else.
-void PushPull::check_disk() {
-  std::set<std::string> needed;
-  for (const auto& client : clients_) {
-    for (const auto& [tag, possible] : client.tags) {
-      if (possible.size() != 1 || !possible.begin()->has_value()) continue;
-      const Image& image = client.images.at(**possible.begin());
-      needed.insert(image.digest.hex());
-      for (const auto& [digest, content] : image.blobs) needed.insert(digest.hex());
-    }
-  }
-  const std::string root = "/data/blobs/sha256";
-  auto folders = node_.disk().list(root);
-  if (!folders) return;
-  for (const auto& folder : *folders) {
-    auto files = node_.disk().list(root + "/" + folder.name);
-    if (!files) continue;
-    for (const auto& file : *files) {
-      const std::string hex = file.name.substr(0, 64);
-      if (!needed.contains(hex)) violations_.push_back("never collected: " + file.name);
-    }
-  }
-  auto staged = node_.disk().list("/data/staging");
-  if (staged && !staged->empty()) violations_.push_back("a staged upload never expired: " + staged->front().name);
 }
 
 }  // namespace hansa::sim

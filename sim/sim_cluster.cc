@@ -148,7 +148,7 @@ std::optional<std::size_t> SimCluster::place_of(std::string_view id) const {
 }
 
 bool SimCluster::has_file(std::size_t i, const oci::Digest& digest) {
-  return disk(i).info(blob::disk::Layout(std::string(root)).file(digest)).has_value();
+  return disk(i).has(blob::disk::Layout(std::string(root)).file(digest));
 }
 
 bool SimCluster::all_ready() const {

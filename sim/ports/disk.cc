@@ -79,6 +79,11 @@ void SimDisk::flip(const std::string& path, std::uint64_t offset) {
   if (offset < (*file)->platter.size()) (*file)->platter[offset] ^= kFlippedBit;
 }
 
+bool SimDisk::has(const std::string& path) const {
+  const std::lock_guard lock(mutex_);
+  return tree_->find(path, "has").has_value();
+}
+
 Result<void> SimDisk::begin(Call call, const std::string& path) {
   HANSA_ASSERT(!forbid_on_loop_ || world_.may_block(), "a call of the disk on an event loop");
   if (!on_) return make_error(ErrorCode::io, Subject::file, path + ": the machine is off");

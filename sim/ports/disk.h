@@ -93,6 +93,8 @@ class SimDisk final : public io::Disk {
   void set_delay(io::Duration least, io::Duration most);
   // Inverts one bit of the byte at `offset`, on the platter and in memory. The file exists and is long enough.
   void flip(const std::string& path, std::uint64_t offset);
+  // Whether there is such a file, also while the machine is off. No call of the disk.
+  bool has(const std::string& path) const;
   // Calls from an event that is not blocking work stop the process: they would block an event loop.
   void forbid_on_loop() { forbid_on_loop_ = true; }
 

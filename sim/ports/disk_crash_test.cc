@@ -338,6 +338,19 @@ TEST(SimDiskFaults, AFlippedBitStaysFlipped) {
   EXPECT_EQ(read_file(disk, "/a"), "tdxt");
 }
 
+TEST(SimDiskFaults, WhatIsOnItIsSeenAlsoWhileTheMachineIsOff) {
+  World world;
+  SimDisk disk(world, "node");
+  make_durable(disk, "/a", "text");
+  const auto calls = disk.calls(Call::any);
+  disk.stop(Loss::unsynced);
+  EXPECT_FALSE(disk.info("/a"));
+  EXPECT_TRUE(disk.has("/a"));
+  EXPECT_FALSE(disk.has("/b"));
+  disk.start();
+  EXPECT_EQ(disk.calls(Call::any), calls);
+}
+
 io::Task<int> stat_in_pool(SimDisk* disk) {
   auto work = [disk] { return disk->info("/") ? 1 : 0; };
   co_return co_await io::blocking(io::Pool::disk, work);
