@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "auth/access.h"
-#include "oci/glob.h"
 #include "base/result.h"
+#include "oci/glob.h"
 
 namespace hansa::auth {
 

@@ -130,8 +130,8 @@ class BlobMaintenance {
                                               std::function<bool(const oci::Digest&)> unnamed) = 0;
   // Unlinks what lies in the trash since before the tick before the current one; returns how many.
   virtual io::Task<Result<std::size_t>> empty_trash() = 0;
-  // Moves what lies in the trash back to its place, durably, and leaves what has come anew; returns how many moved. What
-  // nothing names is swept again, two ticks from now at the earliest.
+  // Moves what lies in the trash back to its place, durably, and leaves what has come anew; returns how many moved.
+  // What nothing names is swept again, two ticks from now at the earliest.
   virtual io::Task<Result<std::size_t>> restore_trash() = 0;
   // Re-hashes one blob fully; corrupt when it is not its digest (quarantined).
   virtual io::Task<Result<void>> scrub(oci::Digest digest) = 0;

@@ -1,8 +1,8 @@
 // Planners of retention (upkeep/retention.h) and of the undo. Rules and errors as in plan.h.
 //
 // A tag that retention removes leaves expired/<name>:<tag>, which is swept at twice the age of graves
-// (SweepRules::expired_age). Until then, and while the grave of a manifest that collection removed stands, both can be put
-// back: a grave names its bytes, so they lie where they lay. What a client deleted is never put back (P8).
+// (SweepRules::expired_age). Until then, and while the grave of a manifest that collection removed stands, both can be
+// put back: a grave names its bytes, so they lie where they lay. What a client deleted is never put back (P8).
 #pragma once
 
 #include <optional>

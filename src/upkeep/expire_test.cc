@@ -172,7 +172,8 @@ TEST(Expire, ReferrersOfWhatIsGoneStayUnlessAPolicyRemovesThem) {
   }
 }
 
-// A longer grace time of untagged manifests holds for what an index had listed as well, long after its grave's usual age.
+// A longer grace time of untagged manifests holds for what an index had listed as well, long after its grave's usual
+// age.
 TEST(Expire, UntaggedManifestsHaveAGraceTimeOfTheirOwn) {
   Options options = small_options();
   options.untagged_grace = 40s;

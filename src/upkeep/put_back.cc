@@ -67,7 +67,8 @@ io::Task<Result<void>> Upkeep::put_back(oci::RepositoryName name, const std::fun
   }
 }
 
-// An index comes after what it lists, whatever their order: as long as one more was possible, those left are tried again.
+// An index comes after what it lists, whatever their order: as long as one more was possible, those left are tried
+// again.
 io::Task<Result<void>> Upkeep::put_back_manifests(const oci::RepositoryName& name,
                                                   const std::function<void(const std::string&)>& tell, PutBack& done) {
   std::vector<oci::Digest> left;

@@ -1,8 +1,8 @@
 // Survey: what a retention policy says of one repository now, read from the catalogue page by page.
 //
-// Each page is a snapshot of its own, so that none is held for long; what changes meanwhile is met by the commits, which
-// compare every record that was decided on. Blocks: for a pool's thread. Errors are the catalogue's; too_many over
-// max_surveyed.
+// Each page is a snapshot of its own, so that none is held for long; what changes meanwhile is met by the commits,
+// which compare every record that was decided on. Blocks: for a pool's thread. Errors are the catalogue's; too_many
+// over max_surveyed.
 #pragma once
 
 #include <functional>
