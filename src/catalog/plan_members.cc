@@ -8,8 +8,8 @@ namespace hansa::catalog {
 namespace {
 
 // Keeps the last `recent_ticks`, then the fewer the older: of marks that are a to 2a ticks old those whose numbers a
-// power of two divides, about a / recent_ticks. So an age is late by a tick in sixteen at most, whatever it is, and what
-// was kept once is kept or dropped by its age alone.
+// power of two divides, about a / recent_ticks. So an age is late by a tick in sixteen at most, whatever it is, and
+// what was kept once is kept or dropped by its age alone.
 std::vector<TickMark> thinned(const std::vector<TickMark>& past, TickNumber now) {
   std::vector<TickMark> kept;
   for (const TickMark& mark : past) {
