@@ -184,7 +184,7 @@ TEST(ClientLimit, RequestsThatArePipelinedAreNotUnderWayAtOnce) {
   Client client(running.port());
   for (int i = 0; i < 5; ++i) client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
   gate.await_visitors(1);
-  std::this_thread::sleep_for(50ms);
+  EXPECT_FALSE(client.readable(50));
   EXPECT_EQ(gate.waiting, 1);
   gate.open = true;
   for (int i = 0; i < 5; ++i) EXPECT_EQ(client.answer().status, 200);

@@ -183,6 +183,13 @@ class Hostile(ht.TestCase):
         statuses, _, closed = talk(self.target, hc.request(*manifest, 'Content-Length: 100', body=b'{}'))
         self.assertTrue(closed and set(statuses) <= {400, 408}, statuses)
 
+    def test_bodies_that_are_announced_and_do_not_come_take_no_memory(self):
+        for _ in range(200):  # tearDown measures
+            wire = socket.create_connection(('127.0.0.1', self.target.port))
+            self.addCleanup(wire.close)
+            wire.sendall(hc.request(f'PUT {MANIFESTS}/v2 HTTP/1.1', f'Content-Type: {ht.OCI_MANIFEST}', f'Content-Length: {4 * MIB}'))
+        time.sleep(0.5)
+
     def test_no_path_reaches_what_it_must_not(self):
         canary = b'a file beside the root'
         (self.target.root.parent / 'canary').write_bytes(canary)
