@@ -6,8 +6,8 @@
 // sessions expire by ticks, never by wall time. A member may also take up a session that another one opened
 // (session_search.h), under the same id.
 //
-// A session's owner may have only so many of them open: a user, or the client's address where nobody logged in. To go on
-// with a session is never refused for that. One that outlives its process counts for its user, or for nobody.
+// A session's owner may have only so many of them open: a user, or the client's address where nobody logged in. To go
+// on with a session is never refused for that. One that outlives its process counts for its user, or for nobody.
 //
 // Thread-safe. The blob store outlives it.
 #pragma once
