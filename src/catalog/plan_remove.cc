@@ -8,6 +8,8 @@ namespace {
 
 // Room for the gate's record and `head` beside what a sweep removes.
 constexpr std::size_t sweep_bytes = meta::max_commit_bytes - 64 * 1024;
+constexpr std::size_t most_removals = meta::max_writes - 2;
+constexpr std::size_t writes_per_tag = 2;  // its record, and what retention remembers
 
 // Manifest to grave: compares and writes both keys.
 Result<void> draft_burial(const Planning& planning, const oci::RepositoryName& name, const oci::Digest& digest,
@@ -24,6 +26,17 @@ Result<void> draft_burial(const Planning& planning, const oci::RepositoryName& n
   return {};
 }
 
+// Removes a tag for a client, for good: what retention remembers of an earlier one must not come back (P8).
+Result<void> draft_tag_removal(const Planning& planning, const oci::RepositoryName& name, const oci::Tag& tag,
+                               Revision mod, Draft& draft) {
+  const std::string key = keys::tag(name, tag);
+  draft.same(key, mod).remove(key);
+  const std::string memory = keys::expired(name, tag);
+  HANSA_TRY(const Revision remembered, planning.view.mod_of(memory));
+  if (remembered != 0) draft.same(memory, remembered).remove(memory);
+  return {};
+}
+
 }  // namespace
 
 Result<Plan> plan_delete_tag(const Planning& planning, const oci::RepositoryName& name, const oci::Tag& tag,
@@ -37,7 +50,7 @@ Result<Plan> plan_delete_tag(const Planning& planning, const oci::RepositoryName
                       "tag " + tag.text() + " does not show " + if_match->text());
   }
   Draft draft(planning.operation);
-  draft.same(keys::tag(name, tag), current->mod).remove(keys::tag(name, tag));
+  HANSA_CHECK(draft_tag_removal(planning, name, tag, current->mod, draft));
   return std::move(draft).plan();
 }
 
@@ -60,9 +73,9 @@ Result<Plan> plan_delete_manifest(const Planning& planning, const oci::Repositor
   HANSA_CHECK(draft_burial(planning, name, digest, *std::move(manifest), false, draft));
   HANSA_TRY(const auto tags, planning.view.tags_of(name, digest, max_tags_per_commit));
   for (const oci::Tag& tag : tags) {
-    const std::string key = keys::tag(name, tag);
-    HANSA_TRY(const Revision mod, planning.view.mod_of(key));
-    draft.same(key, mod).remove(key);
+    if (draft.writes() + writes_per_tag > most_removals) break;  // invisible at once, swept later
+    HANSA_TRY(const Revision mod, planning.view.mod_of(keys::tag(name, tag)));
+    HANSA_CHECK(draft_tag_removal(planning, name, tag, mod, draft));
   }
   return std::move(draft).plan();
 }

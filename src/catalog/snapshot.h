@@ -104,8 +104,8 @@ struct SweepPage {
 struct SweepRules {
   std::uint64_t age = 10;           // ticks (H6); greater where a path's grace is longer
   std::uint64_t manifest_age = 10;  // for manifests that nothing holds
-  bool manifests = true;            // false: untagged manifests are kept for ever
-  bool referrers = true;            // false: so are those with a subject
+  bool manifests = true;            // false: untagged manifests without a subject are kept for ever
+  bool referrers = true;            // false: so are those with one
   // Graves stand as long as any age is counted: what they held or were the subject of takes its age from them.
   std::uint64_t grave_age() const { return age > manifest_age ? age : manifest_age; }
   // An expired tag is remembered until what only it held was swept, and the grave of that.

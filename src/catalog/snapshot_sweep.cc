@@ -51,14 +51,11 @@ Result<bool> Snapshot::sweepable_by_id(Id repo, SweepKind kind, Id digest, const
     HANSA_TRY(const std::uint64_t old, age(unsigned_of(mod)));
     return old >= rules.grave_age();
   }
-  if (!rules.manifests) return false;
   HANSA_TRY(const Id exists,
             lookup("SELECT manifest_create FROM catalog_holder WHERE digest=?1 AND repo=?2", digest, repo));
   if (exists == 0) return false;
-  if (!rules.referrers) {
-    HANSA_TRY(const Id subject, lookup("SELECT subject FROM catalog_holder WHERE digest=?1 AND repo=?2", digest, repo));
-    if (subject != 0) return false;
-  }
+  HANSA_TRY(const Id subject, lookup("SELECT subject FROM catalog_holder WHERE digest=?1 AND repo=?2", digest, repo));
+  if (subject == 0 ? !rules.manifests : !rules.referrers) return false;
   HANSA_TRY(const bool held, held_by_id(repo, digest));
   if (held) return false;
   HANSA_TRY(const std::uint64_t old, age_by_id(repo, digest));

@@ -162,6 +162,7 @@ TEST(Expire, ReferrersOfWhatIsGoneStayUnlessAPolicyRemovesThem) {
   for (const bool removes : {false, true}) {
     auto rules = policy("**");
     rules.delete_referrers = removes;
+    rules.delete_untagged = false;  // is about those without a subject
     Lived node(with(std::move(rules)));
     const std::string subject = node.bed.push_image("team/app", "v1", {"one"});
     const std::string more = R"(,"subject":)" + descriptor(oci::media_type::image_manifest, subject);
@@ -279,6 +280,23 @@ TEST(UndoCollection, WhatClientsDeletedIsNotPutBack) {
   const auto done = node.undo();
   EXPECT_EQ(done.manifests + done.tags, 0u);
   EXPECT_EQ(node.bed.pull("team/app", digest(body).text()), "not_found");
+}
+
+TEST(UndoCollection, ATagThatAClientDeletedSinceItExpiredIsNotPutBack) {
+  auto rules = policy("**");
+  rules.keep_tags.push_back(newest(2));
+  Lived node(with(std::move(rules)));
+  for (const char* tag : {"v1", "v2", "v3"}) node.bed.push_image("team/app", tag, {tag});
+  node.live(1);
+  ASSERT_THAT(node.tags(), ElementsAre("v2", "v3"));
+  const std::string again = node.bed.push_image("team/app", "v1", {"again"});
+  ASSERT_TRUE(node.bed.remove("team/app", "v1"));
+  EXPECT_EQ(node.undo().tags, 0u);
+  node.live(1);
+  ASSERT_TRUE(node.bed.put("team/app", "v1", again));
+  ASSERT_TRUE(node.bed.remove("team/app", digest(again).text()));  // with its tag
+  node.undo();
+  EXPECT_EQ(node.bed.pull("team/app", "v1"), "not_found");
 }
 
 TEST(UndoCollection, WhatRefersToADeletedBlobIsToldAsImpossible) {
