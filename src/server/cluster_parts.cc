@@ -52,8 +52,7 @@ std::map<std::string, std::string> rules_of(const config::Config& config) {
   const std::string access = config.http.policy ? config.http.policy->canonical() : "everyone may do everything";
   return {{"storage.gc", config.storage.gc ? "true" : "false"},
           {"storage.gcDelay", config::format_duration(config.storage.gc_delay)},
-          {"storage.retention", fingerprint(config::format_duration(config.storage.retention.delay) + " " +
-                                            config.storage.retention.canonical)},
+          {"storage.retention", fingerprint(config.storage.retention.canonical)},
           {"storage.gcInterval", config::format_duration(config.storage.gc_interval)},
           {"http.accessControl", fingerprint(access)}};
 }
