@@ -23,11 +23,12 @@ bool Copies::is_staging(const std::string& id) const {
   return staging_.contains(id);
 }
 
-// Who may be asked, best first: those that live, the least loaded of them first. Whose lease has ended comes last: it
-// may be the store that is away, not the member.
+// Who may be asked, best first: those that live, the least loaded of them first; for new copies, those that lack
+// nothing before them. Whose lease has ended comes last: it may be the store that is away, not the member.
 std::vector<MemberState> Copies::candidates(Purpose purpose) {
   struct Rank {
     bool dead;
+    bool behind;  // its link is filled with what it lacks
     std::uint64_t load;
     std::uint64_t tie;
     auto operator<=>(const Rank&) const = default;
@@ -41,7 +42,9 @@ std::vector<MemberState> Copies::candidates(Purpose purpose) {
       const std::lock_guard guard(mutex_);
       if (const auto busy = sending_.find(member.id); busy != sending_.end()) load += busy->second;
     }
-    ranked.emplace_back(Rank{.dead = !member.alive, .load = load, .tie = ports_.random.next()}, std::move(member));
+    const bool behind = purpose == Purpose::confirm && member.load.missing_bytes > 0;
+    ranked.emplace_back(Rank{.dead = !member.alive, .behind = behind, .load = load, .tie = ports_.random.next()},
+                        std::move(member));
   }
   std::ranges::sort(ranked, {}, &std::pair<Rank, MemberState>::first);
   std::vector<MemberState> order;

@@ -30,6 +30,11 @@ std::optional<io::NodeId> Relays::choose(const io::NodeId& except) {
   return chosen_;
 }
 
+void Relays::used(const io::NodeId& id) {
+  const std::lock_guard guard(mutex_);
+  if (chosen_ == id) chosen_at_ = p_.clock.monotonic();
+}
+
 void Relays::avoid(const io::NodeId& id) {
   const std::lock_guard guard(mutex_);
   if (chosen_ == id) chosen_ = io::NodeId();
@@ -59,7 +64,9 @@ std::string Relay::arguments(std::uint64_t offset) const {
 }
 
 void Relay::end_request() {
-  if (std::exchange(counted_, false)) --relays_.relays_;
+  if (!std::exchange(counted_, false)) return;
+  --relays_.relays_;
+  relays_.used(to_);
 }
 
 void Relay::resume(io::TaskScope& scope, std::uint64_t offset, std::size_t from) {

@@ -45,6 +45,20 @@ TEST_F(ClusterRelay, ALargeBodyGoesToAnotherMemberWhileItComesAndIsNotSentAgain)
   EXPECT_EQ(staged(), 0U);
 }
 
+// Another member's link is filled with the copy of the upload before, for as long as that took.
+TEST_F(ClusterRelay, AnUploadThatFollowsALongOneGoesToTheSameMember) {
+  for (int i = 0; i < 6; ++i) {
+    const std::string content = large + std::to_string(i);
+    const auto session = begin("n1");
+    io::MemorySource source{as_bytes(content)};
+    ASSERT_TRUE(append("n1", session, source));
+    bed.shared.world.run_for(15s);
+    ASSERT_TRUE(finish("n1", session, content));
+  }
+  EXPECT_EQ(bed["n2"].asked["relay.append"] * bed["n3"].asked["relay.append"], 0);
+  EXPECT_EQ(bed.asked("relay.append"), 6);
+}
+
 TEST_F(ClusterRelay, AShortBodyIsOneMessageAtTheEnd) {
   ASSERT_TRUE(bed["n1"].push_blob("team/app", "short"));
   EXPECT_EQ(bed.asked("relay.append") + bed.asked("relay.finish"), 0);

@@ -85,10 +85,12 @@ io::Task<Result<std::size_t>> Upkeep::expire_tags(oci::RepositoryName name, std:
     for (std::size_t i = at; i < std::min(at + tags_per_commit, expiring.size()); ++i) {
       chunk.push_back(std::move(expiring[i].tag));
     }
-    const std::size_t count = chunk.size();
+    std::size_t count = 0;  // of the last plan: what was pushed since the survey stays
     const io::MonotonicTime began = ports_.clock.monotonic();
-    catalog::Planner plan = [name, chunk = std::move(chunk), leader](const catalog::Planning& planning) {
-      return plan_expire(planning, name, chunk, leader);
+    catalog::Planner plan = [&name, &chunk, &leader, &count](const catalog::Planning& planning) {
+      auto made = plan_expire(planning, name, chunk, leader);
+      count = made && made->commit ? made->commit->deletes.size() : 0;
+      return made;
     };
     auto done = co_await ports_.catalog.submit(std::move(plan), catalog::Weight::heavy);
     if (!done && done.error().code != ErrorCode::unavailable) co_return done.error();

@@ -10,7 +10,7 @@ using namespace registry::testing;
 const Options options{.grace = std::chrono::seconds(80), .interval = std::chrono::hours(1000)};  // a tick is 10 s
 
 struct Keeper {
-  Keeper(ClusterBed& bed, const std::string& id) : member(bed[id]), scope(member.executor) {
+  Keeper(ClusterBed& bed, const std::string& id, Options with = options) : member(bed[id]), scope(member.executor) {
     Ports ports{.store = member.store,
                 .catalog = *member.catalog,
                 .blobs = *member.blobs,
@@ -19,7 +19,7 @@ struct Keeper {
                 .log = member.log,
                 .expire_uploads = [raw = &member] { return raw->registry->expire_uploads(); }};
     ports.open_body = [raw = &member](oci::Digest digest) { return raw->copies->obtain(std::move(digest)); };
-    upkeep = std::make_unique<Upkeep>(std::move(ports), options);
+    upkeep = std::make_unique<Upkeep>(std::move(ports), std::move(with));
   }
   ~Keeper() { sim::run(world, member.executor, scope.close()); }
   Result<void> collect() { return member.run(upkeep->collect()); }
@@ -103,6 +103,31 @@ TEST_F(MembersTest, EveryMemberSweepsItsOwnBytesThoughOneSweepsTheRecords) {
   ASSERT_TRUE(one.collect());
   EXPECT_EQ(bed.copies_of(digest("gone")), 0U);
   EXPECT_EQ(bed.copies_of(digest("stays")), 2U);
+}
+
+TEST_F(MembersTest, OneMemberAppliesRetentionAndAnyUndoesIt) {
+  Options keeping = options;
+  keeping.retention.policies.resize(1);
+  keeping.retention.policies[0].repositories.push_back(oci::Glob::compile("**").value());
+  keeping.retention.policies[0].keep_tags.resize(1);
+  keeping.retention.policies[0].keep_tags[0].most_recently_pushed = 1;
+  ASSERT_TRUE(bed["n1"].push_blob("team/app", "{}"));
+  for (const char* tag : {"v1", "v2"}) {
+    ASSERT_TRUE(bed["n1"].push_manifest("team/app", tag,
+                                        image("{}", {}, R"(,"annotations":{"a":")" + std::string(tag) + "\"}")));
+  }
+  const auto tags = [this] { return bed.shared.now().list_tags(name("team/app"), {}, 10).value().names; };
+  Keeper one(bed, "n1", keeping);
+  Keeper other(bed, "n2", keeping);
+  ASSERT_TRUE(one.collect());
+  ASSERT_TRUE(other.collect());
+  EXPECT_EQ(one.upkeep->expired_tags(), 1U);
+  EXPECT_EQ(other.upkeep->expired_tags(), 0U);
+  EXPECT_EQ(tags(), (std::vector<std::string>{"v2"}));
+  const auto undone = other.member.run(other.upkeep->undo(std::nullopt, [](const std::string&) {}));
+  ASSERT_TRUE(undone);
+  EXPECT_EQ(undone->tags, 1U);
+  EXPECT_EQ(tags(), (std::vector<std::string>{"v1", "v2"}));
 }
 
 // References that stand in the body only: a member whose view lacks them reads the body, from a peer if it must, and

@@ -1,5 +1,6 @@
 // The undo of collection: what its graves, its memory of tags and the trash still hold goes back.
 #include "catalog/plan_retention.h"
+#include "io/wait.h"
 #include "upkeep/upkeep.h"
 
 namespace hansa::upkeep {
@@ -46,11 +47,11 @@ io::Task<Result<void>> Upkeep::put_back(oci::RepositoryName name, const std::fun
   HANSA_CO_CHECK(co_await put_back_manifests(name, tell, done));
   std::string after;
   while (true) {
-    std::vector<catalog::TagDetail> page;
-    {
-      HANSA_CO_TRY(auto view, ports_.catalog.snapshot());
-      HANSA_CO_TRY(page, view.expired_tags(name, after, tag_page));
-    }
+    auto look = [this, &name, &after]() -> Result<std::vector<catalog::TagDetail>> {
+      HANSA_TRY(auto view, ports_.catalog.snapshot());
+      return view.expired_tags(name, after, tag_page);
+    };
+    HANSA_CO_TRY(const auto page, co_await io::blocking(io::Pool::metadata, std::move(look)));
     for (const catalog::TagDetail& entry : page) {
       after = entry.tag.text();
       catalog::Planner plan = [&name, &entry](const catalog::Planning& planning) {
@@ -71,11 +72,11 @@ io::Task<Result<void>> Upkeep::put_back(oci::RepositoryName name, const std::fun
 // again.
 io::Task<Result<void>> Upkeep::put_back_manifests(const oci::RepositoryName& name,
                                                   const std::function<void(const std::string&)>& tell, PutBack& done) {
-  std::vector<oci::Digest> left;
-  {
-    HANSA_CO_TRY(auto view, ports_.catalog.snapshot());
-    HANSA_CO_TRY(left, view.swept_manifests(name, max_manifests));
-  }
+  auto look = [this, &name]() -> Result<std::vector<oci::Digest>> {
+    HANSA_TRY(auto view, ports_.catalog.snapshot());
+    return view.swept_manifests(name, max_manifests);
+  };
+  HANSA_CO_TRY(auto left, co_await io::blocking(io::Pool::metadata, std::move(look)));
   bool progress = true;
   std::vector<std::string> refusals;
   while (progress && !left.empty()) {
@@ -86,7 +87,7 @@ io::Task<Result<void>> Upkeep::put_back_manifests(const oci::RepositoryName& nam
       catalog::Planner plan = [&name, &digest](const catalog::Planning& planning) {
         return plan_put_back_manifest(planning, name, digest);
       };
-      auto put = co_await ports_.catalog.submit(std::move(plan));
+      auto put = co_await ports_.catalog.submit(std::move(plan), catalog::Weight::heavy);
       if (put) {
         progress = true;
         if (put->changed) ++done.manifests;
