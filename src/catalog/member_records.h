@@ -42,9 +42,8 @@ struct HoldsRecord : RecordBase {
 // pulls/<node>/<batch>: counts of one node since its batch before.
 struct PullCount {
   std::uint64_t pulls = 0;
-  std::int64_t last_ms = 0;  // wall time
-  std::int64_t measured_ms =
-      0;  // slow clock, never before the last pull (see measured_since); 0: counted before it was
+  std::int64_t last_ms = 0;      // wall time
+  std::int64_t measured_ms = 0;  // slow clock, never before the last pull (see measured_since); 0: not known
 };
 // By digest's text, or ":" + tag.
 using PullCounts = std::map<std::string, PullCount>;

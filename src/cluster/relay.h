@@ -46,15 +46,14 @@ namespace hansa::cluster {
 inline constexpr std::size_t relay_from = 256 * 1024;  // bytes of a whole blob before a peer is bothered with them
 
 struct RelayOptions {
-  std::size_t buffer = 2 * 1024 * 1024;                // bytes that wait for the peer, per upload
-  std::size_t max_relays = 256;                        // bodies that are relayed at once, from here
-  std::size_t max_received = 1024;                     // uploads of peers that are kept here
-  io::Duration stall_limit = std::chrono::seconds(2);  // the peer takes nothing for so long: it is given up
-  io::Duration ask_limit = std::chrono::seconds(2);    // of a call without a body
-  io::Duration sync_limit = std::chrono::seconds(10);  // for the peer's fsync, and as much per GiB
-  io::Duration body_limit = std::chrono::minutes(10);  // here: no byte from the sender for so long
-  io::Duration keep_target =
-      std::chrono::seconds(10);  // uploads that follow the end of one so soon go to the same member
+  std::size_t buffer = 2 * 1024 * 1024;                    // bytes that wait for the peer, per upload
+  std::size_t max_relays = 256;                            // bodies that are relayed at once, from here
+  std::size_t max_received = 1024;                         // uploads of peers that are kept here
+  io::Duration stall_limit = std::chrono::seconds(2);      // the peer takes nothing for so long: it is given up
+  io::Duration ask_limit = std::chrono::seconds(2);        // of a call without a body
+  io::Duration sync_limit = std::chrono::seconds(10);      // for the peer's fsync, and as much per GiB
+  io::Duration body_limit = std::chrono::minutes(10);      // here: no byte from the sender for so long
+  io::Duration keep_target = std::chrono::seconds(10);     // uploads that begin so soon after one go where it went
   io::Duration idle_limit = std::chrono::minutes(10);      // here: no request for so long
   io::Duration take_over_limit = std::chrono::seconds(2);  // here: for a sender's last bytes, before it is cut off
 };

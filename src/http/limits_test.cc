@@ -136,16 +136,21 @@ TEST(ConnectionLimit, TheOneTooManyIsAnswered503AndTheOthersGoOn) {
 
 constexpr in_addr_t another_client = INADDR_LOOPBACK + 1;
 
+std::vector<std::unique_ptr<Client>> served_clients(const Running& running, int count) {
+  std::vector<std::unique_ptr<Client>> out;
+  for (int i = 0; i < count; ++i) {
+    out.push_back(std::make_unique<Client>(running.port()));
+    EXPECT_EQ(out.back()->get("/").status, 200);
+  }
+  return out;
+}
+
 TEST(ClientLimit, AGreedyClientCannotKeepOthersOut) {
   Limits limits;
   limits.connections = 4;
   limits.connections_per_client = 3;
   Running running(echo, limits);
-  std::vector<std::unique_ptr<Client>> greedy;
-  for (int i = 0; i < 3; ++i) {
-    greedy.push_back(std::make_unique<Client>(running.port()));
-    EXPECT_EQ(greedy.back()->get("/").status, 200);
-  }
+  const auto greedy = served_clients(running, 3);
   Client fourth(running.port());
   const Answer refusal = fourth.get("/");
   EXPECT_EQ(refusal.status, 429);
@@ -195,11 +200,7 @@ TEST(ClientLimit, ZeroIsNoLimit) {
   limits.connections = 8;
   limits.connections_per_client = 0;
   Running running(echo, limits);
-  std::vector<std::unique_ptr<Client>> clients;
-  for (int i = 0; i < 8; ++i) {
-    clients.push_back(std::make_unique<Client>(running.port()));
-    EXPECT_EQ(clients.back()->get("/").status, 200);
-  }
+  const auto clients = served_clients(running, 8);
   EXPECT_EQ(Client(running.port(), another_client).get("/").status, 503);
 }
 

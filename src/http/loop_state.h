@@ -13,7 +13,7 @@
 #include "http/pulse.h"
 #include "http/server.h"
 #include "http/tls.h"
-#include "io/pace.h"
+#include "io/log_pace.h"
 #include "io/scope.h"
 
 namespace hansa::http {
@@ -52,8 +52,8 @@ struct ServerState {
 
   std::mutex clients_lock_;  // taken once at each end of a connection
   Shares clients_;           // connections that are open
-  io::Pace server_full_pace_;
-  io::Pace client_full_pace_;
+  io::LogPace server_full_pace_;
+  io::LogPace client_full_pace_;
 };
 
 // Thread rule: its loop's thread only, but for `open`.

@@ -6,7 +6,7 @@
 #include <functional>
 #include <vector>
 
-#include "io/pace.h"
+#include "io/log_pace.h"
 #include "registry/body_cache.h"
 #include "registry/service.h"
 #include "registry/session_search.h"
@@ -212,7 +212,7 @@ class Service final : public RegistryService {
   std::unique_ptr<SessionSearch> search_;  // of a member of a cluster
   BodyCache bodies_;
   std::mutex refusals_mutex_;
-  io::Pace refusals_pace_;
+  io::LogPace refusals_pace_;
   std::mutex buffers_mutex_;
   std::vector<std::vector<std::byte>> buffers_;
 };

@@ -211,7 +211,6 @@ Result<void> ClusterParts::open_peers() {
   listen.address = config_.cluster.listen;
   listen.port = peer->port;
   listen.tls = peers_->server_tls();
-  listen.limits.connections_per_client = 0;  // members, which have shown that they are some
   listen.traffic = &e_.traffic;
   peer::JoinHandler join = [this](std::string request, std::string client) {
     return answer_join(std::move(request), std::move(client));

@@ -7,9 +7,9 @@
 namespace hansa::upkeep {
 namespace {
 
-constexpr std::size_t repository_page = 100;
-constexpr std::size_t scan_rows = 1000;  // looked at in one transaction (trap T7)
-constexpr std::size_t blob_page = 500;   // files listed at a time
+constexpr std::size_t repository_page = 100;  // names read at a time
+constexpr std::size_t scan_rows = 1000;       // looked at in one transaction (trap T7)
+constexpr std::size_t blob_page = 500;        // files listed at a time
 constexpr std::size_t unloaded_page = 20;
 // Between chunks: collection takes a fifth of the time of the metadata store's writer at most, for pushes come first.
 constexpr int pause_per_work = 4;
@@ -45,7 +45,10 @@ io::Task<Result<void>> Upkeep::collect() {
   HANSA_CO_CHECK(co_await load_references());
   // Records are for one node at a time, bytes for each.
   HANSA_CO_TRY(const auto leader, co_await collector_.hold());
-  if (leader) HANSA_CO_CHECK(co_await sweep_repositories());
+  if (leader) {
+    HANSA_CO_CHECK(
+        co_await each_repository([this](oci::RepositoryName name) { return sweep_repository(std::move(name)); }));
+  }
   if (ports_.may_sweep && !ports_.may_sweep()) {
     ports_.log.warn("no bytes are removed while the metadata store's alarm stands");
     co_return Result<void>{};
@@ -111,7 +114,7 @@ io::Task<Result<std::string>> Upkeep::read_body(oci::Digest digest) {
   co_return body;
 }
 
-io::Task<Result<void>> Upkeep::sweep_repositories() {
+io::Task<Result<void>> Upkeep::each_repository(Visit visit) {
   std::string after;
   while (true) {
     catalog::NamePage page;
@@ -121,7 +124,7 @@ io::Task<Result<void>> Upkeep::sweep_repositories() {
     }
     for (const auto& text : page.names) {
       HANSA_CO_TRY(auto name, oci::RepositoryName::parse(text));
-      HANSA_CO_CHECK(co_await sweep_repository(std::move(name)));
+      HANSA_CO_CHECK(co_await visit(std::move(name)));
     }
     if (!page.more || page.names.empty()) co_return Result<void>{};
     after = page.names.back();
@@ -129,30 +132,31 @@ io::Task<Result<void>> Upkeep::sweep_repositories() {
 }
 
 io::Task<Result<void>> Upkeep::sweep_repository(oci::RepositoryName name) {
-  auto expired = co_await expire_repository(name);
-  if (!expired && expired.error().code != ErrorCode::too_many) co_return expired.error();
-  if (!expired) ports_.log.warn("retention is not applied", {{"error", expired.error().message}});
-  auto kept = co_await kept_of(name);
-  if (!kept && kept.error().code != ErrorCode::too_many) co_return kept.error();
-  catalog::SweepRules rules = rules_for(name);
-  // What could not be judged stays.
-  if (!kept) rules.manifests = false;
+  HANSA_CO_CHECK(co_await expire_repository(name));
+  HANSA_CO_TRY(const auto judgement, co_await judge(name));
   std::optional<catalog::SweepCursor> cursor = catalog::SweepCursor{};
-  io::TaskContext& context = co_await io::current_context();
   while (cursor) {
-    if (context.cancelled()) co_return make_error(ErrorCode::cancelled, "collection was stopped");
-    catalog::SweepPage page;
-    {
-      HANSA_CO_TRY(auto view, ports_.catalog.snapshot());
-      HANSA_CO_TRY(page, view.sweep_candidates(name, rules, *cursor, scan_rows));
-    }
-    cursor = page.next;
-    std::erase_if(page.items, [&kept](const catalog::SweepItem& item) {
-      return item.kind == catalog::SweepKind::manifest && kept && kept->contains(item.digest);
-    });
-    if (!page.items.empty()) HANSA_CO_CHECK(co_await sweep_chunks(name, rules, std::move(page.items)));
+    HANSA_CO_TRY(auto items, co_await next_removals(name, judgement, cursor));
+    if (!items.empty()) HANSA_CO_CHECK(co_await sweep_chunks(name, judgement.rules, std::move(items)));
   }
   co_return Result<void>{};
+}
+
+io::Task<Result<std::vector<catalog::SweepItem>>> Upkeep::next_removals(const oci::RepositoryName& name,
+                                                                        const Judgement& judgement,
+                                                                        std::optional<catalog::SweepCursor>& cursor) {
+  io::TaskContext& context = co_await io::current_context();
+  if (context.cancelled()) co_return make_error(ErrorCode::cancelled, "collection was stopped");
+  catalog::SweepPage page;
+  {
+    HANSA_CO_TRY(auto view, ports_.catalog.snapshot());
+    HANSA_CO_TRY(page, view.sweep_candidates(name, judgement.rules, *cursor, scan_rows));
+  }
+  cursor = page.next;
+  std::erase_if(page.items, [&judgement](const catalog::SweepItem& item) {
+    return item.kind == catalog::SweepKind::manifest && judgement.kept.contains(item.digest);
+  });
+  co_return std::move(page.items);
 }
 
 // Chunks are independent: removing what nothing holds never makes another record held, so it may stop after any.
@@ -164,22 +168,29 @@ io::Task<Result<void>> Upkeep::sweep_chunks(oci::RepositoryName name, catalog::S
     const std::size_t count = std::min(catalog::max_sweep_records, items.size() - at);
     const auto first = items.begin() + static_cast<std::ptrdiff_t>(at);
     std::vector<catalog::SweepItem> chunk(first, first + static_cast<std::ptrdiff_t>(count));
-    const io::MonotonicTime began = ports_.clock.monotonic();
     catalog::Planner plan = [name, rules, chunk = std::move(chunk), leader](const catalog::Planning& planning) {
       return plan_sweep(planning, name, chunk, rules, leader);
     };
-    auto swept = co_await ports_.catalog.submit(std::move(plan), catalog::Weight::heavy);
-    // A busy repository wins every race; the next cycle finds the rest.
-    if (!swept && swept.error().code != ErrorCode::unavailable) co_return swept.error();
-    if (swept && swept->changed) swept_records_ += count;
-    HANSA_CO_CHECK(co_await yield_to_pushes(began));
+    HANSA_CO_TRY(const std::size_t removed, co_await remove_records(std::move(plan)));
+    swept_records_ += removed;
   }
   co_return Result<void>{};
 }
 
-io::Task<Result<void>> Upkeep::yield_to_pushes(io::MonotonicTime began) {
+io::Task<Result<std::size_t>> Upkeep::remove_records(catalog::Planner plan) {
+  std::size_t removed = 0;  // by the last of its plans: what was pushed meanwhile stays
+  catalog::Planner counted = [&plan, &removed](const catalog::Planning& planning) {
+    auto made = plan(planning);
+    removed = made && made->commit ? made->commit->deletes.size() : 0;
+    return made;
+  };
+  const io::MonotonicTime began = ports_.clock.monotonic();
+  auto done = co_await ports_.catalog.submit(std::move(counted), catalog::Weight::heavy);
+  // A busy repository wins every race; the next cycle finds the rest.
+  if (!done && done.error().code != ErrorCode::unavailable) co_return done.error();
   const io::Duration worked = ports_.clock.monotonic() - began;
-  co_return co_await io::sleep_for(std::min(worked * pause_per_work, longest_pause));
+  HANSA_CO_CHECK(co_await io::sleep_for(std::min(worked * pause_per_work, longest_pause)));
+  co_return done && done->changed ? removed : 0;
 }
 
 // Those of a page that no record names now.

@@ -2,14 +2,11 @@
 #include <algorithm>
 
 #include "io/wait.h"
-#include "upkeep/survey.h"
 #include "upkeep/upkeep.h"
 
 namespace hansa::upkeep {
 namespace {
 
-constexpr std::size_t repository_page = 100;
-constexpr std::size_t scan_rows = 1000;   // looked at in one transaction (trap T7)
 constexpr std::size_t round_tags = 1000;  // removed before the policy is asked again: what is kept may have changed
 constexpr std::size_t tags_per_commit = catalog::max_sweep_records / 2;
 constexpr std::size_t max_told = 1000;  // lines for one repository and cycle
@@ -40,11 +37,21 @@ catalog::SweepRules Upkeep::rules_for(const oci::RepositoryName& name) const {
   return rules;
 }
 
-io::Task<Result<std::set<oci::Digest>>> Upkeep::kept_of(oci::RepositoryName name) {
+io::Task<Result<Upkeep::Judgement>> Upkeep::judge(oci::RepositoryName name) {
+  Judgement out{.rules = rules_for(name), .kept = {}};
   const RetentionPolicy* policy = options_.retention.policy_of(name);
-  if (policy == nullptr || !policy->keep_untagged || !policy->delete_untagged) co_return std::set<oci::Digest>();
+  if (policy == nullptr || !policy->keep_untagged || !policy->delete_untagged) co_return out;
   auto look = [this, &name, policy] { return kept_untagged(ports_.catalog, name, *policy->keep_untagged); };
-  co_return co_await io::blocking(io::Pool::metadata, std::move(look));
+  auto kept = co_await io::blocking(io::Pool::metadata, std::move(look));
+  if (kept) {
+    out.kept = *std::move(kept);
+  } else if (kept.error().code == ErrorCode::too_many) {
+    ports_.log.warn("no untagged manifest is removed", {{"error", kept.error().message}});
+    out.rules.manifests = false;
+  } else {
+    co_return kept.error();
+  }
+  co_return out;
 }
 
 io::Task<Result<std::vector<Expiring>>> Upkeep::expiring_of(oci::RepositoryName name) {
@@ -53,7 +60,10 @@ io::Task<Result<std::vector<Expiring>>> Upkeep::expiring_of(oci::RepositoryName 
     co_return std::vector<Expiring>();
   }
   auto look = [this, &name, policy] { return expiring_tags(ports_.catalog, name, *policy, options_.grace); };
-  co_return co_await io::blocking(io::Pool::metadata, std::move(look));
+  auto expiring = co_await io::blocking(io::Pool::metadata, std::move(look));
+  if (expiring || expiring.error().code != ErrorCode::too_many) co_return expiring;
+  ports_.log.warn("retention removes no tag", {{"error", expiring.error().message}});
+  co_return std::vector<Expiring>();
 }
 
 io::Task<Result<void>> Upkeep::expire_repository(oci::RepositoryName name) {
@@ -85,20 +95,12 @@ io::Task<Result<std::size_t>> Upkeep::expire_tags(oci::RepositoryName name, std:
     for (std::size_t i = at; i < std::min(at + tags_per_commit, expiring.size()); ++i) {
       chunk.push_back(std::move(expiring[i].tag));
     }
-    std::size_t count = 0;  // of the last plan: what was pushed since the survey stays
-    const io::MonotonicTime began = ports_.clock.monotonic();
-    catalog::Planner plan = [&name, &chunk, &leader, &count](const catalog::Planning& planning) {
-      auto made = plan_expire(planning, name, chunk, leader);
-      count = made && made->commit ? made->commit->deletes.size() : 0;
-      return made;
+    catalog::Planner plan = [&name, &chunk, &leader](const catalog::Planning& planning) {
+      return plan_expire(planning, name, chunk, leader);
     };
-    auto done = co_await ports_.catalog.submit(std::move(plan), catalog::Weight::heavy);
-    if (!done && done.error().code != ErrorCode::unavailable) co_return done.error();
-    if (done && done->changed) {
-      removed += count;
-      expired_tags_ += count;
-    }
-    HANSA_CO_CHECK(co_await yield_to_pushes(began));
+    HANSA_CO_TRY(const std::size_t count, co_await remove_records(std::move(plan)));
+    removed += count;
+    expired_tags_ += count;
   }
   co_return removed;
 }
@@ -108,20 +110,8 @@ io::Task<Result<std::size_t>> Upkeep::expire_tags(oci::RepositoryName name, std:
 io::Task<Result<void>> Upkeep::dry_run(std::function<void(const std::string&)> tell) {
   const Turn turn(collecting_);
   if (!turn.mine()) co_return make_error(ErrorCode::conflict, "a collection is under way; wait for its end");
-  std::string after;
-  while (true) {
-    catalog::NamePage page;
-    {
-      HANSA_CO_TRY(auto view, ports_.catalog.snapshot());
-      HANSA_CO_TRY(page, view.all_repositories(after, repository_page));
-    }
-    for (const auto& text : page.names) {
-      HANSA_CO_TRY(auto name, oci::RepositoryName::parse(text));
-      HANSA_CO_CHECK(co_await tell_repository(std::move(name), tell));
-    }
-    if (!page.more || page.names.empty()) co_return Result<void>{};
-    after = page.names.back();
-  }
+  co_return co_await each_repository(
+      [this, &tell](oci::RepositoryName name) { return tell_repository(std::move(name), tell); });
 }
 
 io::Task<Result<void>> Upkeep::tell_repository(oci::RepositoryName name,
@@ -136,22 +126,11 @@ io::Task<Result<void>> Upkeep::tell_repository(oci::RepositoryName name,
   for (const Expiring& one : expiring) {
     say("tag " + name.text() + ":" + one.tag.tag.text() + " of " + one.digest.text(), one.reason);
   }
-  const catalog::SweepRules rules = rules_for(name);
-  HANSA_CO_TRY(const auto kept, co_await kept_of(name));
+  HANSA_CO_TRY(const auto judgement, co_await judge(name));
   std::optional<catalog::SweepCursor> cursor = catalog::SweepCursor{};
-  io::TaskContext& context = co_await io::current_context();
   while (cursor && told < max_told) {
-    if (context.cancelled()) co_return make_error(ErrorCode::cancelled, "the dry run was stopped");
-    catalog::SweepPage page;
-    {
-      HANSA_CO_TRY(auto view, ports_.catalog.snapshot());
-      HANSA_CO_TRY(page, view.sweep_candidates(name, rules, *cursor, scan_rows));
-    }
-    cursor = page.next;
-    for (const catalog::SweepItem& item : page.items) {
-      if (item.kind == catalog::SweepKind::manifest && kept.contains(item.digest)) continue;
-      say(phrase(item, name), "nothing holds it");
-    }
+    HANSA_CO_TRY(const auto items, co_await next_removals(name, judgement, cursor));
+    for (const catalog::SweepItem& item : items) say(phrase(item, name), "nothing holds it");
   }
   co_return Result<void>{};
 }

@@ -22,6 +22,16 @@ upkeep::KeepRules newest(std::size_t count) {
   out.most_recently_pushed = count;
   return out;
 }
+upkeep::KeepRules pushed_within(io::Duration time) {
+  upkeep::KeepRules out;
+  out.pushed_within = time;
+  return out;
+}
+upkeep::RetentionPolicy keeping(std::string_view repositories, upkeep::KeepRules tags) {
+  upkeep::RetentionPolicy out = policy(repositories);
+  out.keep_tags.push_back(std::move(tags));
+  return out;
+}
 Options with(upkeep::RetentionPolicy one, bool dry_run = false) {
   Options options = small_options();
   options.retention.policies.push_back(std::move(one));
@@ -63,9 +73,7 @@ class Lived {
 // ---- policies ---------------------------------------------------------------------------------------------------
 
 TEST(Expire, KeepsTheNewestTagsAndCollectsWhatOnlyTheOthersHeld) {
-  auto rules = policy("team/*");
-  rules.keep_tags.push_back(newest(2));
-  Lived node(with(std::move(rules)));
+  Lived node(with(keeping("team/*", newest(2))));
   const std::string first = node.bed.push_image("team/app", "v1", {"one", "base"});
   node.bed.push_image("team/app", "v2", {"two", "base"});
   node.bed.push_image("team/app", "v3", {"three", "base"});
@@ -83,9 +91,7 @@ TEST(Expire, KeepsTheNewestTagsAndCollectsWhatOnlyTheOthersHeld) {
 }
 
 TEST(Expire, ARetagCountsAsAPush) {
-  auto rules = policy("**");
-  rules.keep_tags.push_back(newest(1));
-  Lived node(with(std::move(rules)));
+  Lived node(with(keeping("**", newest(1))));
   const std::string first = node.bed.push_image("team/app", "old", {"one"});
   node.bed.push_image("team/app", "new", {"two"});
   ASSERT_TRUE(node.bed.put("team/app", "old", first));
@@ -94,11 +100,7 @@ TEST(Expire, ARetagCountsAsAPush) {
 }
 
 TEST(Expire, TagsGoWhenTheirTimeIsOver) {
-  auto rules = policy("**");
-  upkeep::KeepRules hours;
-  hours.pushed_within = 20s;
-  rules.keep_tags.push_back(hours);
-  Lived node(with(std::move(rules)));
+  Lived node(with(keeping("**", pushed_within(20s))));
   node.bed.push_image("team/app", "v1", {"one"});
   node.live(18);
   node.bed.push_image("team/app", "v2", {"two"});
@@ -109,11 +111,7 @@ TEST(Expire, TagsGoWhenTheirTimeIsOver) {
 
 // The clock of the wall says 2036; nothing is as old as that (design review, H17).
 TEST(Expire, AJumpOfTheWallClockMakesNothingOld) {
-  auto rules = policy("**");
-  upkeep::KeepRules hours;
-  hours.pushed_within = 20s;
-  rules.keep_tags.push_back(hours);
-  Lived node(with(std::move(rules)));
+  Lived node(with(keeping("**", pushed_within(20s))));
   node.bed.push_image("team/app", "v1", {"one"});
   node.bed.clock.jump_wall(std::chrono::hours(24 * 3650));
   node.live(3);
@@ -121,8 +119,7 @@ TEST(Expire, AJumpOfTheWallClockMakesNothingOld) {
 }
 
 TEST(Expire, SignaturesByTagLiveAndDieWithWhatTheyName) {
-  auto rules = policy("**");
-  rules.keep_tags.push_back(newest(1));
+  auto rules = keeping("**", newest(1));
   rules.delete_referrers = true;
   Lived node(with(std::move(rules)));
   const std::string old = node.bed.push_image("team/app", "v1", {"one"});
@@ -195,9 +192,7 @@ TEST(Expire, UntaggedManifestsHaveAGraceTimeOfTheirOwn) {
 // ---- dry run ----------------------------------------------------------------------------------------------------
 
 TEST(Expire, ADryRunTellsAndRemovesNothing) {
-  auto rules = policy("**");
-  rules.keep_tags.push_back(newest(1));
-  Lived node(with(std::move(rules)));
+  Lived node(with(keeping("**", newest(1))));
   const std::string body = node.bed.push_image("team/app", "v1", {"one"});
   node.bed.push_image("team/app", "v2", {"two"});
   node.bed.push_blob("team/app", "loose");
@@ -211,8 +206,7 @@ TEST(Expire, ADryRunTellsAndRemovesNothing) {
 }
 
 TEST(Expire, WithDryRunInTheConfigurationPeriodicCyclesRemoveNothing) {
-  auto rules = policy("**");
-  rules.keep_tags.push_back(newest(1));
+  auto rules = keeping("**", newest(1));
   Options options = with(std::move(rules), true);
   options.gc_interval = 2s;
   Lived node(std::move(options));
@@ -228,9 +222,7 @@ TEST(Expire, WithDryRunInTheConfigurationPeriodicCyclesRemoveNothing) {
 // ---- undo -------------------------------------------------------------------------------------------------------
 
 TEST(UndoCollection, PutsTagsAndManifestsBackWithWhatTheyHold) {
-  auto rules = policy("**");
-  rules.keep_tags.push_back(newest(1));
-  Lived node(with(std::move(rules)));
+  Lived node(with(keeping("**", newest(1))));
   const std::string child = node.bed.push_image("team/app", "", {"one"});
   const std::string list = index({child});
   ASSERT_TRUE(node.bed.put("team/app", "multi", list));
@@ -248,9 +240,7 @@ TEST(UndoCollection, PutsTagsAndManifestsBackWithWhatTheyHold) {
 }
 
 TEST(UndoCollection, TagsComeBackWithTheirAgeSoThatOthersKeepTheirRank) {
-  auto rules = policy("**");
-  rules.keep_tags.push_back(newest(1));
-  Lived node(with(std::move(rules)));
+  Lived node(with(keeping("**", newest(1))));
   node.bed.push_image("team/app", "v1", {"one"});
   node.live(2);
   node.bed.push_image("team/app", "v2", {"two"});
@@ -262,9 +252,7 @@ TEST(UndoCollection, TagsComeBackWithTheirAgeSoThatOthersKeepTheirRank) {
 }
 
 TEST(UndoCollection, ATagThatWasPushedSinceStays) {
-  auto rules = policy("**");
-  rules.keep_tags.push_back(newest(1));
-  Lived node(with(std::move(rules)));
+  Lived node(with(keeping("**", newest(1))));
   node.bed.push_image("team/app", "v1", {"one"});
   node.bed.push_image("team/app", "v2", {"two"});
   node.live(1);
@@ -283,9 +271,7 @@ TEST(UndoCollection, WhatClientsDeletedIsNotPutBack) {
 }
 
 TEST(UndoCollection, ATagThatAClientDeletedSinceItExpiredIsNotPutBack) {
-  auto rules = policy("**");
-  rules.keep_tags.push_back(newest(2));
-  Lived node(with(std::move(rules)));
+  Lived node(with(keeping("**", newest(2))));
   for (const char* tag : {"v1", "v2", "v3"}) node.bed.push_image("team/app", tag, {tag});
   node.live(1);
   ASSERT_THAT(node.tags(), ElementsAre("v2", "v3"));
@@ -313,9 +299,7 @@ TEST(UndoCollection, WhatRefersToADeletedBlobIsToldAsImpossible) {
 }
 
 TEST(UndoCollection, OneRepositoryAlone) {
-  auto rules = policy("**");
-  rules.keep_tags.push_back(newest(1));
-  Lived node(with(std::move(rules)));
+  Lived node(with(keeping("**", newest(1))));
   for (const char* repository : {"team/app", "team/web"}) {
     node.bed.push_image(repository, "v1", {"one"});
     node.bed.push_image(repository, "v2", {"two"});
@@ -338,9 +322,7 @@ TEST(UndoCollection, FilesOfTheTrashGoBackToTheirPlace) {
 
 // What was removed is remembered for a grace time, not for ever.
 TEST(UndoCollection, IsPossibleForAGraceTimeAndLeavesNothingBehind) {
-  auto rules = policy("**");
-  rules.keep_tags.push_back(newest(1));
-  Lived node(with(std::move(rules)));
+  Lived node(with(keeping("**", newest(1))));
   node.bed.push_image("team/app", "v1", {"one"});
   node.bed.push_image("team/app", "v2", {"two"});
   node.live(40);

@@ -6,7 +6,6 @@
 namespace hansa::upkeep {
 namespace {
 
-constexpr std::size_t repository_page = 100;
 constexpr std::size_t tag_page = 500;
 constexpr std::size_t max_manifests = 100'000;  // put back in one repository at a time
 
@@ -19,20 +18,9 @@ io::Task<Result<PutBack>> Upkeep::undo(std::optional<oci::RepositoryName> only,
   PutBack done;
   if (only) {
     HANSA_CO_CHECK(co_await put_back(*std::move(only), tell, done));
-  }
-  std::string after;
-  while (!only) {
-    catalog::NamePage page;
-    {
-      HANSA_CO_TRY(auto view, ports_.catalog.snapshot());
-      HANSA_CO_TRY(page, view.all_repositories(after, repository_page));
-    }
-    for (const auto& text : page.names) {
-      HANSA_CO_TRY(auto name, oci::RepositoryName::parse(text));
-      HANSA_CO_CHECK(co_await put_back(std::move(name), tell, done));
-    }
-    if (!page.more || page.names.empty()) break;
-    after = page.names.back();
+  } else {
+    HANSA_CO_CHECK(co_await each_repository(
+        [this, &tell, &done](oci::RepositoryName name) { return put_back(std::move(name), tell, done); }));
   }
   // After the records, which name them.
   HANSA_CO_TRY(done.files, co_await ports_.maintenance.restore_trash());

@@ -117,16 +117,27 @@ class Upkeep {
   bool still_measuring();
   io::Task<Result<void>> load_references();
   io::Task<Result<void>> load_one(catalog::Snapshot::Unloaded entry);
-  io::Task<Result<void>> sweep_repositories();
+  // Ends with the first error of `visit`.
+  using Visit = std::function<io::Task<Result<void>>(oci::RepositoryName)>;
+  io::Task<Result<void>> each_repository(Visit visit);
   io::Task<Result<void>> sweep_repository(oci::RepositoryName name);
   io::Task<Result<void>> sweep_chunks(oci::RepositoryName name, catalog::SweepRules rules,
                                       std::vector<catalog::SweepItem> items);
   io::Task<Result<void>> sweep_bytes();
-  io::Task<Result<void>> yield_to_pushes(io::MonotonicTime began);
+  // Commits what `plan` removes, then pauses in favour of pushes. How many records went; 0 where every race was lost.
+  io::Task<Result<std::size_t>> remove_records(catalog::Planner plan);
   io::Task<Result<void>> tell_log();
-  // expire.cc
+  // expire.cc. Where a repository has too much to be judged, what was not judged stays, with a warning.
+  struct Judgement {
+    catalog::SweepRules rules;
+    std::set<oci::Digest> kept;  // untagged manifests that stay whatever their age
+  };
   catalog::SweepRules rules_for(const oci::RepositoryName& name) const;
-  io::Task<Result<std::set<oci::Digest>>> kept_of(oci::RepositoryName name);
+  io::Task<Result<Judgement>> judge(oci::RepositoryName name);
+  // What may go of the next page; `cursor` moves on, and is empty after the last.
+  io::Task<Result<std::vector<catalog::SweepItem>>> next_removals(const oci::RepositoryName& name,
+                                                                  const Judgement& judgement,
+                                                                  std::optional<catalog::SweepCursor>& cursor);
   io::Task<Result<std::vector<Expiring>>> expiring_of(oci::RepositoryName name);
   io::Task<Result<void>> expire_repository(oci::RepositoryName name);
   io::Task<Result<std::size_t>> expire_tags(oci::RepositoryName name, std::vector<Expiring> expiring);

@@ -10,8 +10,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'lib'))
 import cluster_testing as ct  # noqa: E402
 import hansa_testing as ht  # noqa: E402
 
-BYTES = {'Content-Type': 'application/octet-stream'}
-
 
 def path_of(location):
     return re.sub(r'^https?://[^/]+', '', location)
@@ -26,17 +24,17 @@ class Equals(ct.SharedCluster):
         offset = 0
         for client, part in zip((two, three, one), parts):
             span = f'{offset}-{offset + len(part) - 1}'
-            answer = client.expect(202, 'PATCH', at, part, {**BYTES, 'Content-Range': span})
+            answer = client.expect(202, 'PATCH', at, part, {**ht.OCTETS, 'Content-Range': span})
             at, offset = path_of(answer.headers['Location']), offset + len(part)
         self.assertEqual(three.expect(204, 'GET', at).headers['Range'], f'0-{len(data) - 1}')
-        wrong = two.expect(416, 'PATCH', at, b'x', {**BYTES, 'Content-Range': '5-5'})
+        wrong = two.expect(416, 'PATCH', at, b'x', {**ht.OCTETS, 'Content-Range': '5-5'})
         self.assertIn(b'BLOB_UPLOAD', wrong.body)
         separator = '&' if '?' in at else '?'
-        three.expect(201, 'PUT', f'{at}{separator}digest={ht.sha256(data)}', b'', BYTES)
+        three.expect(201, 'PUT', f'{at}{separator}digest={ht.sha256(data)}', b'', ht.OCTETS)
         for client in (one, two, three):
             self.assertEqual(client.blob('session/app', ht.sha256(data)).body, data)
         # Repeated after a cut answer, through yet another node.
-        two.expect(201, 'PUT', f'{at}{separator}digest={ht.sha256(data)}', b'', BYTES)
+        two.expect(201, 'PUT', f'{at}{separator}digest={ht.sha256(data)}', b'', ht.OCTETS)
 
     def test_a_session_is_cancelled_through_another_node(self):
         one, two, _ = self.cluster.clients()

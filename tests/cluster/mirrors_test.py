@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Clients that know the members from `hansa mirrors` go on when the one that they ask first is away."""
+import contextlib
 import pathlib
 import shutil
+import subprocess
 import sys
 import tomllib
 import unittest
@@ -11,6 +13,31 @@ import cluster_testing as ct  # noqa: E402
 import hansa_testing as ht  # noqa: E402
 
 NAME = 'registry.example'
+CONTAINERD_SECONDS = 30  # to its first answer
+
+
+@contextlib.contextmanager
+def containerd(folder):
+    """The address of one that keeps everything in the folder; it fetches only, so it needs no runtime."""
+    address = folder / 'containerd.sock'
+    config = folder / 'containerd.toml'
+    config.write_text(f'''version = 2
+root = "{folder}/root"
+state = "{folder}/state"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+address = "{address}"
+[ttrpc]
+address = "{folder}/ttrpc.sock"
+''')
+    with (folder / 'containerd.log').open('wb') as log:
+        process = subprocess.Popen(['containerd', '--config', config], stdout=log, stderr=log)
+        try:
+            ht.run('ctr', '--address', address, '--connect-timeout', f'{CONTAINERD_SECONDS}s', 'version')
+            yield address
+        finally:
+            process.terminate()
+            process.wait()
 
 
 class Mirrors(ct.SharedCluster):
@@ -36,15 +63,32 @@ class Mirrors(ct.SharedCluster):
         digest, _ = self.cluster.clients()[0].push_image('mirrored/app', 'v1')
         file = self.shared_folder / 'registries.conf'
         file.write_text(self.mirrors('podman'))
-        asked_first = tomllib.loads(file.read_text())['registry'][0]['mirror'][0]['location']
-        away = next(n for n in self.cluster.nodes if n.url.endswith(asked_first))
         target = self.folder / 'image'
-        self.cluster.terminate(away.number)
-        try:
+        with self.away(tomllib.loads(file.read_text())['registry'][0]['mirror'][0]['location']):
             ht.run(skopeo, '--registries-conf', file, 'copy', f'docker://{NAME}/mirrored/app:v1', f'dir:{target}')
-        finally:
-            self.cluster.start(away.number)
         self.assertEqual(ht.sha256((target / 'manifest.json').read_bytes()), digest)
+
+    def test_containerd_pulls_while_the_first_member_is_away(self):
+        if not shutil.which('containerd'):
+            raise unittest.SkipTest('containerd is not there')
+        digest, blobs = self.cluster.clients()[1].push_image('mirrored/nodes', 'v1')
+        hosts = self.folder / 'hosts' / NAME
+        hosts.mkdir(parents=True)
+        (hosts / 'hosts.toml').write_text(self.mirrors('containerd'))
+        first = next(iter(tomllib.loads((hosts / 'hosts.toml').read_text())['host']))
+        with self.away(first), containerd(self.folder) as address:
+            ht.run('ctr', '--address', address, 'content', 'fetch', '--hosts-dir', hosts.parent, f'{NAME}/mirrored/nodes:v1')
+            stored = ht.run('ctr', '--address', address, 'content', 'ls', '--quiet').stdout.split()
+        self.assertLessEqual({digest, *blobs}, set(stored))
+
+    @contextlib.contextmanager
+    def away(self, address):
+        node = next(n for n in self.cluster.nodes if n.url.endswith(address))
+        self.cluster.terminate(node.number)
+        try:
+            yield
+        finally:
+            self.cluster.start(node.number)
 
     def test_mistakes_are_clear_errors(self):
         config = self.cluster.nodes[0].config

@@ -21,7 +21,6 @@ import hansa_testing as ht  # noqa: E402
 PROGRAM = ht.CLIENTS / 'conformance'
 RESTARTS = int(os.environ.get('HANSA_RESTARTS') or (12 if ct.FULL else 3))
 EVERY = 5.0  # seconds from one restart to the next
-BYTES = {'Content-Type': 'application/octet-stream'}
 STOP_DELAY = {'cluster': {'stopDelay': '1s'}}  # five looks of the balancer
 
 
@@ -143,7 +142,7 @@ class Client(threading.Thread):
         layers = [self.source.randbytes(size) for size in (5_000, 200_000)]
         config = b'{}'
         for blob in (config, layers[0]):
-            self.ask(201, 'POST', f'/v2/{self.repository}/blobs/uploads/?digest={ht.sha256(blob)}', blob, BYTES)
+            self.ask(201, 'POST', f'/v2/{self.repository}/blobs/uploads/?digest={ht.sha256(blob)}', blob, ht.OCTETS)
         self.in_parts(layers[1], self.part)
         manifest = ct.json.dumps(ct.manifest_of(config, layers)).encode()
         self.ask(201, 'PUT', f'/v2/{self.repository}/manifests/{tag}', manifest, {'Content-Type': ht.OCI_MANIFEST})
@@ -159,10 +158,10 @@ class Client(threading.Thread):
         for offset in range(0, len(data), part):
             chunk = data[offset:offset + part]
             span = f'{offset}-{offset + len(chunk) - 1}'
-            at = path(self.ask(202, 'PATCH', at, chunk, {**BYTES, 'Content-Range': span}))
+            at = path(self.ask(202, 'PATCH', at, chunk, {**ht.OCTETS, 'Content-Range': span}))
             time.sleep(self.pause)
         separator = '&' if '?' in at else '?'
-        self.ask(201, 'PUT', f'{at}{separator}digest={ht.sha256(data)}', b'', BYTES)
+        self.ask(201, 'PUT', f'{at}{separator}digest={ht.sha256(data)}', b'', ht.OCTETS)
 
 
 if __name__ == '__main__':

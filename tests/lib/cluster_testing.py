@@ -76,7 +76,7 @@ class Node:
 
     def push_blob(self, repository, data):
         self.expect(201, 'POST', f'/v2/{repository}/blobs/uploads/?digest={ht.sha256(data)}', data,
-                    {'Content-Type': 'application/octet-stream'})
+                    ht.OCTETS)
         return ht.sha256(data)
 
     def push_manifest(self, repository, reference, manifest):

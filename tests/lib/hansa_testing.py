@@ -33,6 +33,8 @@ OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json'
 OCI_INDEX = 'application/vnd.oci.image.index.v1+json'
 OCI_CONFIG = 'application/vnd.oci.image.config.v1+json'
 OCI_LAYER = 'application/vnd.oci.image.layer.v1.tar+gzip'
+OCTETS = {'Content-Type': 'application/octet-stream'}  # of blobs
+ALL_ACTIONS = ['read', 'create', 'update', 'delete']
 
 
 def is_sanitized():
@@ -177,7 +179,7 @@ class Server:
     # The distribution API in a few words, for tests that are about something else.
     def push_blob(self, repository, data, user=None):
         answer = self.request('POST', f'/v2/{repository}/blobs/uploads/?digest={sha256(data)}', data,
-                              {'Content-Type': 'application/octet-stream'}, user)
+                              OCTETS, user)
         assert answer.status == 201, (answer.status, answer.body)
         return sha256(data)
 

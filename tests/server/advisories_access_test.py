@@ -18,8 +18,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'lib'))
 import hansa_testing as ht  # noqa: E402
 import hostile_corpus as hc  # noqa: E402
 
-ALL = ['read', 'create', 'update', 'delete']
-OCTETS = {'Content-Type': 'application/octet-stream'}
 JSON_BODY = {'Content-Type': ht.OCI_MANIFEST}
 NAME = 'team/app'
 METRICS = {'enable': True, 'prometheus': {'path': '/metrics'}}
@@ -51,7 +49,7 @@ ROUTES = [
     ('GET', '/startupz', '/startupz', 'nothing'),
 ]
 RIGHTS = {'nobody': [], 'reader': ['read'], 'creator': ['create'], 'updater': ['update'], 'deleter': ['delete'],
-          'puller': ['read', 'create'], 'owner': ALL, 'watcher': []}
+          'puller': ['read', 'create'], 'owner': ht.ALL_ACTIONS, 'watcher': []}
 
 
 def rights_config(**more):
@@ -84,7 +82,7 @@ class Matrix(ht.TestCase):
     def body_of(self, method, need):
         if method == 'PUT' and need == 'update':
             return self.image, JSON_BODY
-        return (b'', OCTETS) if method in ('PUT', 'POST', 'PATCH') else (None, {})
+        return (b'', ht.OCTETS) if method in ('PUT', 'POST', 'PATCH') else (None, {})
 
     def assert_untouched(self):
         self.assertEqual(self.target.request('GET', f'/v2/{NAME}/manifests/v1', user='owner').body, self.image)
@@ -170,7 +168,7 @@ class Matrix(ht.TestCase):
             for method in ('POST', 'PUT'):
                 answer = self.target.request(method, path, wish, {'Content-Type': 'application/json'}, 'nobody')
                 self.assertIn(answer.status, (403, 404, 405), path)
-        marked = {**json.loads(self.image), 'has_admin_role': True, 'users': ['nobody'], 'actions': ALL}
+        marked = {**json.loads(self.image), 'has_admin_role': True, 'users': ['nobody'], 'actions': ht.ALL_ACTIONS}
         pushed = self.target.request('PUT', f'/v2/{NAME}/manifests/v1', json.dumps(marked), JSON_BODY, 'updater')
         self.assertEqual(pushed.status, 201)
         self.assertEqual(self.target.request('GET', '/v2/', user='eve:eve').status, 401)
@@ -214,7 +212,7 @@ class Lists(ht.TestCase):
         may = {name: [user for user in [None, *users] if source.random() < 0.4] for name in names}
         policies = {name: {'anonymousPolicy': ['read'] if None in readers else [],
                            'policies': [{'users': [u for u in readers if u] or ['other'], 'actions': ['read']},
-                                        {'users': ['root'], 'actions': ALL}]} for name, readers in may.items()}
+                                        {'users': ['root'], 'actions': ht.ALL_ACTIONS}]} for name, readers in may.items()}
         server = self.server(users={user: user for user in [*users, 'root']}, config={
             'log': {'level': 'warn'}, 'storage': {'gc': False}, 'http': {'accessControl': {'repositories': policies}}})
         for name in names:
@@ -271,7 +269,7 @@ class Passwords(ht.TestCase):
         """GitLab's CVE-2026-6515 too: an open connection, a remembered password and a begun upload end too."""
         server = self.server(users={'alice': 'a', 'bob': 'b'}, config={'storage': {'gc': False}})
         place = server.request('POST', f'/v2/{NAME}/blobs/uploads/', user='bob').headers['Location']
-        self.assertEqual(server.request('PATCH', place, b'half', OCTETS, 'bob').status, 202)
+        self.assertEqual(server.request('PATCH', place, b'half', ht.OCTETS, 'bob').status, 202)
         login = {'Authorization': 'Basic ' + base64.b64encode(b'bob:b').decode()}
         line = server.connect()
         line.request('GET', '/v2/', headers=login)
@@ -289,20 +287,20 @@ class Passwords(ht.TestCase):
         self.until(refused)
         end = f'{place}?digest={ht.sha256(b"half")}'
         for method, path in (('PATCH', place), ('GET', place), ('PUT', end), ('DELETE', place)):
-            self.assertEqual(server.request(method, path, None, OCTETS, 'bob').status, 401, method)
+            self.assertEqual(server.request(method, path, None, ht.OCTETS, 'bob').status, 401, method)
         self.assertEqual(server.request('GET', place, user='alice').status, 404)  # nor is it anybody else's
 
     def test_cve_2025_23208_who_leaves_a_group_leaves_its_rights(self):
         """zot added groups at a login and never took one away; here they are what the configuration says now."""
         rights = {'groups': {'dev': {'users': ['alice', 'bob']}},
-                  'repositories': {'team/**': {'policies': [{'groups': ['dev'], 'actions': ALL}]}}}
+                  'repositories': {'team/**': {'policies': [{'groups': ['dev'], 'actions': ht.ALL_ACTIONS}]}}}
         server = self.server(users={'alice': 'a', 'bob': 'b'}, config={'http': {'accessControl': rights}})
         server.push_image(NAME, 'v1', user='bob')
         place = server.request('POST', f'/v2/{NAME}/blobs/uploads/', user='bob').headers['Location']
         server.config['http']['accessControl']['groups']['dev']['users'] = ['alice']
         self.replace(server.config_file, json.dumps(server.config))
         self.until(lambda: server.request('GET', f'/v2/{NAME}/manifests/v1', user='bob').status == 403)
-        self.assertEqual(server.request('PUT', f'{place}?digest={ht.sha256(b"")}', b'', OCTETS, 'bob').status, 403)
+        self.assertEqual(server.request('PUT', f'{place}?digest={ht.sha256(b"")}', b'', ht.OCTETS, 'bob').status, 403)
         self.assertEqual(json.loads(server.request('GET', '/v2/_catalog', user='bob').body)['repositories'], [])
         self.assertEqual(server.request('GET', f'/v2/{NAME}/manifests/v1', user='alice').status, 200)
 

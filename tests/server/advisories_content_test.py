@@ -15,8 +15,6 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'lib'))
 import hansa_testing as ht  # noqa: E402
 
-ALL = ['read', 'create', 'update', 'delete']
-OCTETS = {'Content-Type': 'application/octet-stream'}
 DOCKER_MANIFEST = 'application/vnd.docker.distribution.manifest.v2+json'
 DOCKER_LIST = 'application/vnd.docker.distribution.manifest.list.v2+json'
 FOREIGN_LAYER = 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip'
@@ -32,10 +30,10 @@ class Content(ht.TestCase):
 
     def setUp(self):
         super().setUp()
-        policies = {'secret/**': {'policies': [{'users': ['alice'], 'actions': ALL}]},
-                    'bob/**': {'policies': [{'users': ['bob'], 'actions': ALL}]},
+        policies = {'secret/**': {'policies': [{'users': ['alice'], 'actions': ht.ALL_ACTIONS}]},
+                    'bob/**': {'policies': [{'users': ['bob'], 'actions': ht.ALL_ACTIONS}]},
                     'drop/**': {'policies': [{'users': ['carol'], 'actions': ['read', 'create']},
-                                             {'users': ['alice'], 'actions': ALL}]}}
+                                             {'users': ['alice'], 'actions': ht.ALL_ACTIONS}]}}
         self.target = self.server(users={name: name for name in ('alice', 'bob', 'carol')}, config={
             'log': {'level': 'warn'}, 'storage': {'gc': False},
             'http': {'accessControl': {'repositories': {'**': {'policies': []}, **policies}}}})
@@ -68,9 +66,9 @@ class Content(ht.TestCase):
         for query in (f'mount={digest}&from=secret/app', f'mount={digest}', f'mount={self.secret}&from=secret/app'):
             answer = self.ask('bob', 'POST', f'/v2/bob/app/blobs/uploads/?{query}')
             self.assertEqual(answer.status, 202, query)  # as if it were nowhere: upload it
-            done = self.ask('bob', 'PUT', f'{answer.headers["Location"]}?digest={digest}', b'', OCTETS)
+            done = self.ask('bob', 'PUT', f'{answer.headers["Location"]}?digest={digest}', b'', ht.OCTETS)
             self.assertEqual(done.status, 400, query)
-        whole = self.ask('bob', 'POST', f'/v2/bob/app/blobs/uploads/?digest={digest}', b'', OCTETS)
+        whole = self.ask('bob', 'POST', f'/v2/bob/app/blobs/uploads/?digest={digest}', b'', ht.OCTETS)
         self.assertEqual(whole.status, 400)
         taken = self.push('bob', '/v2/bob/app/manifests/v1', image_of(self.config, [self.layer]))
         self.assertIn(taken.status, (400, 404))
@@ -242,17 +240,17 @@ class Content(ht.TestCase):
     def test_cve_2026_32589_an_upload_belongs_to_who_began_it_where_it_was_begun(self):
         """Another user with every right on the repository, and the same user elsewhere, find no such upload."""
         place = self.ask('carol', 'POST', '/v2/drop/app/blobs/uploads/').headers['Location']
-        self.assertEqual(self.ask('carol', 'PATCH', place, b'half', OCTETS).status, 202)
+        self.assertEqual(self.ask('carol', 'PATCH', place, b'half', ht.OCTETS).status, 202)
         finish = f'{place}?digest={ht.sha256(b"half")}'
         elsewhere = place.replace('drop/app', 'drop/other')
         for user, path in (('alice', place), ('carol', elsewhere), ('alice', elsewhere)):
             self.assertEqual(self.ask(user, 'GET', path).status, 404)
-            self.assertEqual(self.ask(user, 'PATCH', path, b'evil', OCTETS).status, 404)
-            self.assertEqual(self.ask(user, 'PUT', f'{path}?digest={ht.sha256(b"half")}', b'', OCTETS).status, 404)
+            self.assertEqual(self.ask(user, 'PATCH', path, b'evil', ht.OCTETS).status, 404)
+            self.assertEqual(self.ask(user, 'PUT', f'{path}?digest={ht.sha256(b"half")}', b'', ht.OCTETS).status, 404)
             self.assertEqual(self.ask(user, 'DELETE', path).status, 404)
         for user, expected in (('bob', 403), (None, 401)):
             self.assertEqual(self.ask(user, 'DELETE', place).status, expected)
-        self.assertEqual(self.ask('carol', 'PUT', finish, b'', OCTETS).status, 201)
+        self.assertEqual(self.ask('carol', 'PUT', finish, b'', ht.OCTETS).status, 201)
         self.assertEqual(self.ask('carol', 'GET', f'/v2/drop/app/blobs/{ht.sha256(b"half")}').body, b'half')
 
 

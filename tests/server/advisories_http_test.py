@@ -16,8 +16,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'lib'))
 import hansa_testing as ht  # noqa: E402
 import hostile_corpus as hc  # noqa: E402
 
-ALL = ['read', 'create', 'update', 'delete']
-OCTETS = {'Content-Type': 'application/octet-stream'}
 NAME = 'team/app'
 STRANGER = 'evil.example'
 
@@ -25,7 +23,7 @@ STRANGER = 'evil.example'
 class Http(ht.TestCase):
     def setUp(self):
         super().setUp()
-        rights = {'repositories': {'**': {'policies': [{'users': ['alice'], 'actions': ALL}]}}}
+        rights = {'repositories': {'**': {'policies': [{'users': ['alice'], 'actions': ht.ALL_ACTIONS}]}}}
         self.target = self.server(users={'alice': 'a'}, config={
             'log': {'level': 'warn'}, 'storage': {'gc': False}, 'http': {'accessControl': rights}})
         self.digest = self.target.push_image(NAME, 'v1', user='alice')
@@ -49,7 +47,7 @@ class Http(ht.TestCase):
                        {'Forwarded': f'host={STRANGER};proto=https'}, {'X-Forwarded-Prefix': f'//{STRANGER}'},
                        {'X-Original-URL': f'http://{STRANGER}/'}, {'Referer': f'http://{STRANGER}/'}):
             body = {**fields, 'Content-Type': ht.OCI_MANIFEST}
-            blob = {**fields, **OCTETS}
+            blob = {**fields, **ht.OCTETS}
             mount = f'/v2/team/copy/blobs/uploads/?mount={self.layer}&from={NAME}'
             whole = f'/v2/{NAME}/blobs/uploads/?digest={ht.sha256(b"x")}'
             asked = [('POST', f'/v2/{NAME}/blobs/uploads/', None, fields), ('POST', whole, b'x', blob),

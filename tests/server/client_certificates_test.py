@@ -9,8 +9,6 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'lib'))
 import hansa_testing as ht  # noqa: E402
 
-ALL = ['read', 'create', 'update', 'delete']
-
 
 class ClientCertificates(ht.TestCase):
     def client(self, folder, name, ca=None):
@@ -38,7 +36,7 @@ class ClientCertificates(ht.TestCase):
 
     def test_the_common_name_is_the_user(self):
         certificates = ht.Certificates(self.folder / 'certs')
-        rights = {'repositories': {'**': {'policies': [{'users': ['builder'], 'actions': ALL}]}}}
+        rights = {'repositories': {'**': {'policies': [{'users': ['builder'], 'actions': ht.ALL_ACTIONS}]}}}
         server = self.server(tls=certificates, config={
             'http': {'tls': {'cacert': str(certificates.ca)}, 'accessControl': rights}})
         builder = self.client(self.folder / 'certs', 'builder')

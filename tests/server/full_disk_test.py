@@ -20,7 +20,6 @@ CLONE_NEWNS = 0x20000
 AT_ONCE = 2.0  # seconds until a push to a full disk is refused
 DISK = 24  # MiB
 MIB = 1024 * 1024
-BINARY_TYPE = {'Content-Type': 'application/octet-stream'}
 
 
 def own_mounts():
@@ -76,7 +75,7 @@ class DiskCase(ht.TestCase):
         """Pushes an image as clients do. The answer that ended it; `images` learns of it if it was acknowledged."""
         layer, config = os.urandom(size), json.dumps({'architecture': 'amd64', 'os': 'linux', 'tag': tag}).encode()
         for data in (config, layer):
-            answer = server.request('POST', f'/v2/team/app/blobs/uploads/?digest={ht.sha256(data)}', data, BINARY_TYPE)
+            answer = server.request('POST', f'/v2/team/app/blobs/uploads/?digest={ht.sha256(data)}', data, ht.OCTETS)
             if answer.status != 201:
                 return answer
         body = json.dumps({'schemaVersion': 2, 'mediaType': ht.OCI_MANIFEST,
@@ -165,10 +164,10 @@ class FullDisk(DiskCase):
         opened = server.request('POST', '/v2/team/app/blobs/uploads/').headers['Location']
         filler = self.fill()
         data = os.urandom(300_000)
-        chunk = server.request('PATCH', opened, data, {**BINARY_TYPE, 'Content-Range': f'0-{len(data) - 1}'})
+        chunk = server.request('PATCH', opened, data, {**ht.OCTETS, 'Content-Range': f'0-{len(data) - 1}'})
         self.is_spec_error(chunk, 507)
         whole = f'/v2/team/app/blobs/uploads/?digest={ht.sha256(data)}'
-        self.is_spec_error(server.request('POST', whole, data, BINARY_TYPE), 507)
+        self.is_spec_error(server.request('POST', whole, data, ht.OCTETS), 507)
         other = manifest + b'\n'
         kind = {'Content-Type': ht.OCI_MANIFEST}
         self.is_spec_error(server.request('PUT', '/v2/team/app/manifests/v2', other, kind), 507)
@@ -187,7 +186,7 @@ class FullDisk(DiskCase):
         self.pulls(server, {'v1': images['v1'], **{f'n{i}': images['v1'] for i in tagged[-3:]}})
         filler.unlink()
         # The session stands where it stood: the chunk that did not fit is sent again.
-        answer = server.request('PATCH', opened, data, {**BINARY_TYPE, 'Content-Range': f'0-{len(data) - 1}'})
+        answer = server.request('PATCH', opened, data, {**ht.OCTETS, 'Content-Range': f'0-{len(data) - 1}'})
         self.assertEqual(answer.status, 202, answer.body)
         location = answer.headers['Location']
         done = server.request('PUT', f'{location}{"&" if "?" in location else "?"}digest={ht.sha256(data)}')
@@ -302,7 +301,7 @@ class ReadOnlyDisk(DiskCase):
         five = (500, 503, 507)
         for _ in range(2):
             self.is_spec_error(self.push(server, 'late', 10_000, images), *five)
-            self.is_spec_error(server.request('PATCH', opened, data, BINARY_TYPE), *five)
+            self.is_spec_error(server.request('PATCH', opened, data, ht.OCTETS), *five)
             self.is_spec_error(server.request('PUT', '/v2/team/app/manifests/v2', manifest, kind), *five)
             self.is_spec_error(server.request('PUT', '/v2/team/app/manifests/v9', manifest, kind), *five)
             self.is_spec_error(server.request('DELETE', '/v2/team/app/manifests/v1'), *five)

@@ -11,8 +11,6 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'lib'))
 import hansa_testing as ht  # noqa: E402
 
-ALL = ['read', 'create', 'update', 'delete']
-
 
 class Reload(ht.TestCase):
     def until(self, what, seconds=20):
@@ -51,7 +49,7 @@ class Reload(ht.TestCase):
         os.replace(server.folder / 'next', server.config_file)
 
     def test_changed_rights_are_in_force_without_a_restart(self):
-        rights = {'repositories': {'**': {'policies': [{'users': ['alice'], 'actions': ALL}]}}}
+        rights = {'repositories': {'**': {'policies': [{'users': ['alice'], 'actions': ht.ALL_ACTIONS}]}}}
         server = self.server(users={'alice': 'a', 'bob': 'b'}, config={'http': {'accessControl': rights}})
         server.push_image('team/app', 'v1', user='alice')
         path = '/v2/team/app/manifests/v1'
@@ -110,8 +108,8 @@ class Reload(ht.TestCase):
         rights = {'groups': {'dev': {'users': ['bob']}},
                   'repositories': {'**': {'defaultPolicy': ['read'], 'anonymousPolicy': ['read'],
                                           'policies': [{'users': ['alice'], 'actions': ['read', 'create']}]},
-                                   'team/**': {'policies': [{'groups': ['dev'], 'actions': ALL}]}},
-                  'adminPolicy': {'users': ['root'], 'actions': ALL}}
+                                   'team/**': {'policies': [{'groups': ['dev'], 'actions': ht.ALL_ACTIONS}]}},
+                  'adminPolicy': {'users': ['root'], 'actions': ht.ALL_ACTIONS}}
         users = {name: name for name in ('alice', 'bob', 'root')}
         server = self.server(users=users, config={'http': {'accessControl': rights}})
         server.push_image('lib/app', 'v1', seed=1, user='alice')

@@ -26,7 +26,6 @@ SIZE = 3 * CHUNK + 1000
 REPOSITORY = 'team/app'
 BLOBS = f'/v2/{REPOSITORY}/blobs'
 MANIFESTS = f'/v2/{REPOSITORY}/manifests'
-BINARY_TYPE = {'Content-Type': 'application/octet-stream'}
 ALWAYS_CHECKED = {'storage': {'verifyEvery': '0s'}}  # by default a chunk is believed for a day once it was checked
 # Where a byte flips: ends, both sides of each chunk's border, and anywhere.
 PLACES = sorted({0, 1, SIZE - 1, *(b + d for b in range(CHUNK, SIZE, CHUNK) for d in (-1, 0)),
@@ -100,7 +99,7 @@ class RotCase(ht.TestCase):
         self.is_clear_error(*self.get(server, f'{BLOBS}/{digest}')[:2])
         self.assertFalse(file_of(server, digest).exists(), 'the damaged file is still in its place')
         self.assertTrue(list((server.root / 'quarantine').glob(f'*{digest.split(":")[1]}*')))
-        answer = server.request('POST', f'{BLOBS}/uploads/?digest={digest}', data, BINARY_TYPE)
+        answer = server.request('POST', f'{BLOBS}/uploads/?digest={digest}', data, ht.OCTETS)
         self.assertEqual(answer.status, 201, answer.body)
         self.assertEqual(self.get(server, f'{BLOBS}/{digest}'), (200, data, True))
 

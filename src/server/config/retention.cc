@@ -15,14 +15,7 @@ class RetentionReader {
 
   upkeep::RetentionPolicy policy(const Value& value, const std::string& at) {
     upkeep::RetentionPolicy out;
-    for (const std::string& pattern : texts(value, "repositories", at)) {
-      auto glob = oci::Glob::compile(pattern);
-      if (glob) {
-        out.repositories.push_back(*std::move(glob));
-      } else {
-        problems_.error(at + ".repositories", glob.error().message);
-      }
-    }
+    out.repositories = compiled<oci::Glob>(value, "repositories", at);
     if (out.repositories.empty()) problems_.warn(at, "has no repositories, so it applies to none");
     out.delete_referrers = flag(value, "deleteReferrers", false);
     out.delete_untagged = flag(value, "deleteUntagged", true);
@@ -46,14 +39,7 @@ class RetentionReader {
  private:
   upkeep::KeepRules rules(const Value& value, const std::string& at) {
     upkeep::KeepRules out;
-    for (const std::string& pattern : texts(value, "patterns", at)) {
-      auto compiled = upkeep::TagPattern::compile(pattern);
-      if (compiled) {
-        out.patterns.push_back(*std::move(compiled));
-      } else {
-        problems_.error(at + ".patterns", compiled.error().message);
-      }
-    }
+    out.patterns = compiled<upkeep::TagPattern>(value, "patterns", at);
     out.most_recently_pushed = count(value, "mostRecentlyPushedCount", at);
     out.most_recently_pulled = count(value, "mostRecentlyPulledCount", at);
     out.pushed_within = duration(value, "pushedWithin", at);
@@ -61,12 +47,21 @@ class RetentionReader {
     return out;
   }
 
-  std::vector<std::string> texts(const Value& value, std::string_view key, const std::string& at) {
-    std::vector<std::string> out;
+  template <typename Pattern>
+  std::vector<Pattern> compiled(const Value& value, std::string_view key, const std::string& at) {
+    std::vector<Pattern> out;
     const Value* list = value.find(key);
     if (list == nullptr) return out;
-    limit(list->items.size(), max_patterns, at + "." + std::string(key));
-    for (const Value& item : list->items) out.push_back(item.text);
+    const std::string here = at + "." + std::string(key);
+    limit(list->items.size(), max_patterns, here);
+    for (const Value& item : list->items) {
+      auto pattern = Pattern::compile(item.text);
+      if (pattern) {
+        out.push_back(*std::move(pattern));
+      } else {
+        problems_.error(here, pattern.error().message);
+      }
+    }
     return out;
   }
 

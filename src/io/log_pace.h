@@ -1,4 +1,4 @@
-// Pace: when to say something about what may happen very often: at once, and then no more than once in a while.
+// LogPace: when to say something about what may happen very often: at once, and then no more than once in a while.
 // Not thread-safe.
 #pragma once
 
@@ -11,9 +11,9 @@ namespace hansa::io {
 
 inline constexpr Duration log_pace = std::chrono::minutes(1);  // between two log lines about the same trouble
 
-class Pace {
+class LogPace {
  public:
-  explicit Pace(Duration gap = log_pace) : gap_(gap) {}
+  explicit LogPace(Duration gap = log_pace) : gap_(gap) {}
 
   // Counts an event. How many there were since the last that was said, this one included, if it is time to say so.
   std::optional<std::uint64_t> count(BootTime now) {

@@ -1,12 +1,12 @@
-#include "io/pace.h"
+#include "io/log_pace.h"
 
 #include <gtest/gtest.h>
 
 namespace hansa::io {
 namespace {
 
-TEST(Pace, TheFirstIsSaidAtOnceAndTheRestTogether) {
-  Pace pace(10s);
+TEST(LogPace, TheFirstIsSaidAtOnceAndTheRestTogether) {
+  LogPace pace(10s);
   const auto at = [](Duration since) { return BootTime{since}; };
   EXPECT_EQ(pace.count(at(5s)), 1U);
   EXPECT_EQ(pace.count(at(5s)), std::nullopt);
