@@ -66,12 +66,13 @@ Result<std::unique_ptr<meta::Snapshot>> SimMetaStore::snapshot() {
   return std::unique_ptr<meta::Snapshot>(std::make_unique<View>(*this));
 }
 
-io::Task<Result<Revision>> SimMetaStore::barrier() {
+io::Task<Result<meta::Fence>> SimMetaStore::barrier() {
   HANSA_CO_CHECK(co_await io::sleep_for(delay()));
   if (!available_) co_return down();
   const Revision reached = revision_;
   HANSA_CO_CHECK(co_await io::sleep_for(delay()));
-  co_return reached;
+  // One who looks behind this sees that much at least, as do all who were told the same.
+  co_return meta::Fence{.revision = reached, .round = static_cast<std::uint64_t>(reached) + 1};
 }
 
 // ---- commits ----------------------------------------------------------------------------------------------------

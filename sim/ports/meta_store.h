@@ -62,7 +62,7 @@ class SimMetaStore final : public meta::MetadataStore {
   meta::Revision revision() const { return revision_; }
 
   Result<std::unique_ptr<meta::Snapshot>> snapshot() override;
-  io::Task<Result<meta::Revision>> barrier() override;
+  io::Task<Result<meta::Fence>> barrier() override;
   io::Task<Result<meta::CommitOutcome>> commit(meta::Commit commit) override;
   Result<std::unique_ptr<meta::Subscription>> follow(meta::Revision from,
                                                      std::function<void(const meta::ChangeSet&)> listener) override;

@@ -79,7 +79,7 @@ Result<Snapshot> Catalog::snapshot() {
   return Snapshot(std::move(read));
 }
 
-io::Task<Result<Revision>> Catalog::barrier() {
+io::Task<Result<meta::Fence>> Catalog::barrier() {
   const std::int64_t began = clock_.boot().since_boot.count();
   auto passed = co_await store_.barrier();
   if (passed) {

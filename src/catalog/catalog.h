@@ -55,7 +55,7 @@ class Catalog {
   // The newest view. Blocks for a short read at most.
   Result<Snapshot> snapshot();
   // A snapshot taken after it shows every commit acknowledged before it began.
-  io::Task<Result<Revision>> barrier();
+  io::Task<Result<meta::Fence>> barrier();
   // Whether this process passed a barrier, of whatever call, that began within `span` (boot-time clock). Thread-safe.
   bool passed_within(io::Duration span) const;
   io::BootTime boot_time() const { return clock_.boot(); }

@@ -25,7 +25,7 @@ class Meddler final : public meta::MetadataStore {
   explicit Meddler(Bed& bed) : bed_(bed) {}
 
   Result<std::unique_ptr<meta::Snapshot>> snapshot() override { return bed_.store->snapshot(); }
-  io::Task<Result<Revision>> barrier() override {
+  io::Task<Result<meta::Fence>> barrier() override {
     ++barriers;
     if (at_barrier) std::exchange(at_barrier, nullptr)();
     return bed_.store->barrier();

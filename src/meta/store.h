@@ -117,12 +117,20 @@ class Subscription {
   virtual ~Subscription() = default;
 };
 
+// What a barrier vouches for.
+struct Fence {
+  Revision revision = 0;
+  // All that were answered at once have the same number: what one of them then reads in a snapshot serves the others as
+  // well as a look of their own. 0: this answer was for one alone.
+  std::uint64_t round = 0;
+};
+
 class MetadataStore {
  public:
   virtual ~MetadataStore() = default;
   virtual Result<std::unique_ptr<Snapshot>> snapshot() = 0;
   // Linearizable fence: a snapshot taken after it completes shows every commit that was acknowledged before it began.
-  virtual io::Task<Result<Revision>> barrier() = 0;
+  virtual io::Task<Result<Fence>> barrier() = 0;
   // Errors (nothing happened): invalid for a commit over the limits, unavailable, out_of_space, too_many waiting.
   virtual io::Task<Result<CommitOutcome>> commit(Commit commit) = 0;
   // Calls `listener` with every ChangeSet after `from`, in order, on a thread of the store: it must be quick and must

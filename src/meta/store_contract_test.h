@@ -311,7 +311,7 @@ TEST_P(MetaContract, CountersThatManyRaiseLoseNothingAndFollowersMissNothing) {
 TEST_P(MetaContract, AfterABarrierASnapshotShowsWhatWasAcknowledgedBefore) {
   for (int i = 0; i < 20; ++i) {
     const Revision revision = bed.put("a", std::to_string(i));
-    EXPECT_GE(bed.run(bed.store().barrier()).value(), revision);
+    EXPECT_GE(bed.run(bed.store().barrier()).value().revision, revision);
     EXPECT_GE(bed.store().snapshot().value()->revision(), revision);
   }
 }

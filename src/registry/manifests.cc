@@ -82,7 +82,12 @@ Error no_manifest(const oci::RepositoryName& repository, const oci::Reference& r
 io::Task<Result<Service::FoundManifest>> Service::find_manifest(auth::Access who, oci::RepositoryName repository,
                                                                 oci::Reference reference) {
   HANSA_CO_CHECK(require(who, auth::Action::read, repository));
-  auto fresh = co_await fresh_snapshot();
+  const auto fence = co_await catalog_.barrier();
+  if (fence) {
+    if (auto seen = looks_.find(fence->round, repository, reference))
+      co_return FoundManifest{.state = *std::move(seen)};
+  }
+  auto fresh = fence ? catalog_.snapshot() : Result<catalog::Snapshot>(fence.error());
   if (!fresh && is_outage(fresh.error())) {
     HANSA_CO_TRY(auto told, co_await ask_members(repository, reference));
     if (told) co_return FoundManifest{.state = *std::move(told), .renewable = false};
@@ -94,6 +99,7 @@ io::Task<Result<Service::FoundManifest>> Service::find_manifest(auth::Access who
   if (!fresh) co_return std::move(fresh).error();
   HANSA_CO_TRY(auto state, look_up(*fresh, repository, reference));
   if (!state) co_return missing(*fresh, repository, no_manifest(repository, reference));
+  looks_.put(fence->round, repository, reference, *state);
   co_return FoundManifest{.state = *std::move(state)};
 }
 

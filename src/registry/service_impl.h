@@ -11,6 +11,7 @@
 #include "registry/service.h"
 #include "registry/session_search.h"
 #include "registry/sessions.h"
+#include "registry/shared_looks.h"
 
 namespace hansa::registry {
 
@@ -211,6 +212,7 @@ class Service final : public RegistryService {
   UploadSessions sessions_;
   std::unique_ptr<SessionSearch> search_;  // of a member of a cluster
   BodyCache bodies_;
+  SharedLooks looks_;
   std::mutex refusals_mutex_;
   io::LogPace refusals_pace_;
   std::mutex buffers_mutex_;

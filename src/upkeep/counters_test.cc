@@ -31,10 +31,10 @@ class Followed final : public meta::MetadataStore {
     HANSA_TRY(auto read, replica_.read());
     return std::unique_ptr<meta::Snapshot>(std::move(read));
   }
-  io::Task<Result<meta::Revision>> barrier() override {
-    HANSA_CO_TRY(const auto revision, co_await truth_.barrier());
-    HANSA_CO_CHECK(co_await shows(revision));
-    co_return revision;
+  io::Task<Result<meta::Fence>> barrier() override {
+    HANSA_CO_TRY(const auto fence, co_await truth_.barrier());
+    HANSA_CO_CHECK(co_await shows(fence.revision));
+    co_return fence;
   }
   io::Task<Result<meta::CommitOutcome>> commit(meta::Commit commit) override {
     HANSA_CO_TRY(const auto outcome, co_await truth_.commit(std::move(commit)));

@@ -21,7 +21,7 @@ namespace hansa::meta::etcd {
 
 class BarrierQueue {
  public:
-  using Answer = Result<Revision>;
+  using Answer = Result<Fence>;
   using Ticket = std::uint64_t;  // the order of arrival, from 1
 
   // Awaited once, where it was made: co_await queue.wait(deadline). Cancellation answers ErrorCode::cancelled.

@@ -23,7 +23,8 @@ class BarrierQueueTest : public testing::Test {
  protected:
   io::Task<void> waiter(std::string name, io::Duration deadline = 3s) {
     const auto answer = co_await queue.wait(io::MonotonicTime(world.now() + deadline));
-    seen += name + ":" + (answer ? std::to_string(*answer) : std::string(to_string(answer.error().code))) + " ";
+    seen +=
+        name + ":" + (answer ? std::to_string(answer->revision) : std::string(to_string(answer.error().code))) + " ";
   }
   void settle() {
     // Waiters have no timers, so nothing but posts is left to run.
@@ -42,13 +43,13 @@ TEST_F(BarrierQueueTest, AnswersThoseOfOneRoundAndLeavesTheRestWaiting) {
   for (const auto* name : {"a", "b", "c", "d"}) scope.spawn("waiter", waiter(name));
   settle();
   EXPECT_EQ(queue.newest(), 4U);
-  queue.answer(2, 3, Revision{7});
+  queue.answer(2, 3, Fence{.revision = 7});
   EXPECT_EQ(seen, "") << "nobody resumes inside the call";
   settle();
   EXPECT_EQ(seen, "b:7 c:7 ");
   EXPECT_EQ(queue.size(), 2U);
   queue.answer(0, 4, make_error(ErrorCode::unavailable, "away"));
-  queue.answer(0, 4, Revision{8});
+  queue.answer(0, 4, Fence{.revision = 8});
   settle();
   EXPECT_EQ(seen, "b:7 c:7 a:unavailable d:unavailable ");
 }
@@ -62,7 +63,7 @@ TEST_F(BarrierQueueTest, HundredsOnTwoExecutorsAreAllAnsweredOnce) {
     there.spawn("waiter", waiter("y"));
   }
   settle();
-  queue.answer(0, queue.newest(), Revision{1});
+  queue.answer(0, queue.newest(), Fence{.revision = 1});
   settle();
   EXPECT_EQ(here.running() + there.running(), 0U);
   EXPECT_EQ(std::ranges::count(seen, 'x'), each);
@@ -76,7 +77,7 @@ TEST_F(BarrierQueueTest, ACancelledWaiterLeavesAtOnceAndAnAnsweredOneKeepsItsAns
   stays.spawn("waiter", waiter("answered"));
   settle();
   leaves.cancel();
-  queue.answer(2, 2, Revision{5});
+  queue.answer(2, 2, Fence{.revision = 5});
   stays.cancel();  // too late
   EXPECT_EQ(queue.size(), 0U);
   settle();
@@ -117,7 +118,7 @@ TEST_F(BarrierQueueTest, WhoWaitsStillIsNoNewcomer) {
   scope.spawn("waiter", waiter("b"));
   settle();
   EXPECT_EQ(woken, 1);
-  queue.answer(0, 2, Revision{1});
+  queue.answer(0, 2, Fence{.revision = 1});
   settle();
 }
 
@@ -132,14 +133,14 @@ TEST_F(BarrierQueueTest, WakesOnceWhenSomebodyCame) {
   EXPECT_EQ(woken, 1);
   queue.when_after(1, [&woken] { ++woken; });
   EXPECT_EQ(woken, 2) << "at once, since the second still waits";
-  queue.answer(0, 2, Revision{1});
+  queue.answer(0, 2, Fence{.revision = 1});
   settle();
   queue.when_after(2, [&woken] { ++woken; });
   queue.forget_wake();
   scope.spawn("waiter", waiter("c"));
   settle();
   EXPECT_EQ(woken, 2);
-  queue.answer(0, 3, Revision{1});
+  queue.answer(0, 3, Fence{.revision = 1});
   settle();
 }
 
@@ -162,7 +163,7 @@ TEST(BarrierQueueThreads, EveryWaitOfTwoLoopsEndsWhileAThirdThreadAnswersAndExpi
     threads.emplace_back([&, i] { io::asio::run_and_wait(loops.executor(i), many(&queue, &done, &ended)); });
   }
   for (int i = 0; ended < 2; ++i) {
-    queue.answer(0, queue.newest(), Revision{1});
+    queue.answer(0, queue.newest(), Fence{.revision = 1});
     if (i % 16 == 0) queue.expire(io::MonotonicTime(io::Duration(waits)), make_error(ErrorCode::timeout, "late"));
     std::this_thread::yield();
   }

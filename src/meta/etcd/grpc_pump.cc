@@ -6,6 +6,7 @@
 namespace hansa::meta::etcd {
 namespace {
 
+constexpr int stream_window = 4 * 1024 * 1024;  // bytes
 constexpr int reconnect_least_ms = 100;
 constexpr int reconnect_most_ms = 500;
 constexpr int keep_alive_ms = 10'000;
@@ -168,6 +169,9 @@ Result<std::shared_ptr<Wire>> Wire::open(std::shared_ptr<GrpcRuntime::Pump> pump
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, keep_alive_ms);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, keep_alive_patience_ms);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // a quiet watch is asked after for ever, not twice
+  // A window that is large from the start, instead of one that grows by measuring the line with a ping at each answer.
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, stream_window);
   arguments.SetMaxReceiveMessageSize(-1);
   std::shared_ptr<Wire> wire(new Wire(std::move(pump), settings));
   wire->channel_ = grpc::CreateCustomChannel(target_of(settings.endpoint), secrets, arguments);

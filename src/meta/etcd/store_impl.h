@@ -85,7 +85,7 @@ class EtcdStore final : public Store {
   Result<void> start();
 
   Result<std::unique_ptr<Snapshot>> snapshot() override;
-  io::Task<Result<Revision>> barrier() override;
+  io::Task<Result<Fence>> barrier() override;
   io::Task<Result<CommitOutcome>> commit(Commit commit) override;
   Result<std::unique_ptr<Subscription>> follow(Revision from, std::function<void(const ChangeSet&)> listener) override;
   io::Task<Result<std::unique_ptr<Lease>>> lease(io::Duration ttl) override;
@@ -199,6 +199,7 @@ class EtcdStore final : public Store {
   std::optional<Error> refusal_;  // why this etcd cannot be used at all: its version, the credentials
 
   BarrierQueue waiting_;
+  std::uint64_t answered_rounds_ = 0;       // the executor's thread only
   std::atomic<std::size_t> admitting_ = 0;  // barriers that wait for the probe
   bool expiring_ = false;                   // the executor's thread only
   std::atomic<bool> by_put_ = true;

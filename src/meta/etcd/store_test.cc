@@ -298,17 +298,26 @@ TEST_F(EtcdStoreTest, AnOutageFailsWithinItsTimesAndEndsSoonAfterEtcdIsBack) {
 TEST_F(EtcdStoreTest, AHundredBarriersAtOnceMakeFewReads) {
   start();
   const auto reads = etcd_.head_reads();
-  int passed = 0;
+  std::map<std::uint64_t, int> passed;  // by the number of their round
   {
     io::TaskScope scope(executor_);
-    auto one = [](MetadataStore* store, int* count) -> io::Task<void> {
-      if (co_await store->barrier()) ++*count;
+    auto one = [](MetadataStore* store, std::map<std::uint64_t, int>* rounds) -> io::Task<void> {
+      const auto fence = co_await store->barrier();
+      if (fence) ++(*rounds)[fence->round];
     };
     for (int i = 0; i < 100; ++i) scope.spawn("barrier", one(store_.get(), &passed));
     ASSERT_TRUE(world_.run_until([&] { return scope.running() == 0; }));
   }
-  EXPECT_EQ(passed, 100);
-  EXPECT_LE(etcd_.head_reads() - reads, 3U);
+  const auto used = etcd_.head_reads() - reads;
+  EXPECT_LE(used, 3U);
+  int together = 0;
+  for (const auto& [round, count] : passed) together += count;
+  EXPECT_EQ(together, 100);
+  EXPECT_LE(passed.size(), used) << "who is answered by one read may share what is read then";
+  EXPECT_FALSE(passed.contains(0));
+  const auto later = run(store_->barrier());
+  ASSERT_TRUE(later);
+  EXPECT_FALSE(passed.contains(later->round)) << "who came later shares nothing with them";
 }
 
 TEST_F(EtcdStoreTest, NoMoreBarriersWaitThanMayAlsoWhileEtcdIsAway) {

@@ -46,7 +46,7 @@ class RealStore final : public Store {
     return std::unique_ptr<Snapshot>(std::move(transaction));
   }
   // One file: what was acknowledged is visible.
-  io::Task<Result<Revision>> barrier() override { co_return revision_.load(std::memory_order_acquire); }
+  io::Task<Result<Fence>> barrier() override { co_return Fence{.revision = revision_.load(std::memory_order_acquire)}; }
 
   io::Task<Result<CommitOutcome>> commit(Commit commit) override;
   Result<std::unique_ptr<Subscription>> follow(Revision from, std::function<void(const ChangeSet&)> listener) override {

@@ -35,7 +35,7 @@ class Gate final : public meta::MetadataStore {
   std::uint64_t barriers = 0;
 
   Result<std::unique_ptr<meta::Snapshot>> snapshot() override { return shared_.store->snapshot(); }
-  io::Task<Result<meta::Revision>> barrier() override {
+  io::Task<Result<meta::Fence>> barrier() override {
     ++barriers;
     if (!reachable) co_return away();
     co_return co_await shared_.store->barrier();
