@@ -4,33 +4,30 @@
 
 namespace hansa {
 
-bool Shares::take(std::string_view holder) {
+bool Shares::take(std::string_view holder, std::size_t count) {
   if (!counts(holder)) return true;
-  const auto known = held_.find(holder);
-  if (known == held_.end()) {
-    held_.emplace(holder, 1);
-    return true;
-  }
-  if (known->second >= most_) return false;
-  ++known->second;
+  const std::size_t held = held_by(holder);
+  if (held >= most_ || count > most_ - held) return false;
+  add(holder, count);
   return true;
 }
 
-void Shares::add(std::string_view holder) {
-  if (!counts(holder)) return;
+void Shares::add(std::string_view holder, std::size_t count) {
+  if (!counts(holder) || count == 0) return;
   const auto known = held_.find(holder);
   if (known == held_.end()) {
-    held_.emplace(holder, 1);
+    held_.emplace(holder, count);
   } else {
-    ++known->second;
+    known->second += count;
   }
 }
 
-void Shares::give_back(std::string_view holder) {
-  if (!counts(holder)) return;
+void Shares::give_back(std::string_view holder, std::size_t count) {
+  if (!counts(holder) || count == 0) return;
   const auto known = held_.find(holder);
-  HANSA_ASSERT(known != held_.end(), "only what was taken is given back");
-  if (--known->second == 0) held_.erase(known);
+  HANSA_ASSERT(known != held_.end() && known->second >= count, "only what was taken is given back");
+  known->second -= count;
+  if (known->second == 0) held_.erase(known);
 }
 
 std::size_t Shares::held_by(std::string_view holder) const {

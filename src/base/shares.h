@@ -26,12 +26,12 @@ class Shares {
   // `most`: of one holder; 0: no limit, and nothing is counted.
   explicit Shares(std::size_t most) : most_(most) {}
 
-  // One more; false: the holder has as many as one may have, and nothing changed.
-  [[nodiscard]] bool take(std::string_view holder);
-  // One more, also beyond the limit: of what is there already and is not taken away again.
-  void add(std::string_view holder);
+  // So many more; false: the holder would have more than one may have, and nothing changed.
+  [[nodiscard]] bool take(std::string_view holder, std::size_t count = 1);
+  // So many more, also beyond the limit: of what is there already and is not taken away again.
+  void add(std::string_view holder, std::size_t count = 1);
   // REQUIRES: taken or added before.
-  void give_back(std::string_view holder);
+  void give_back(std::string_view holder, std::size_t count = 1);
 
   std::size_t most() const { return most_; }
   std::size_t held_by(std::string_view holder) const;

@@ -17,6 +17,20 @@ TEST(Shares, OneHolderGetsItsShareAndOthersGetTheirs) {
   EXPECT_FALSE(shares.take("a"));
 }
 
+TEST(Shares, SeveralAreTakenAndGivenBackAtOnceOrNotAtAll) {
+  Shares shares(10);
+  EXPECT_TRUE(shares.take("a", 7));
+  EXPECT_FALSE(shares.take("a", 4));
+  EXPECT_EQ(shares.held_by("a"), 7U);
+  EXPECT_TRUE(shares.take("a", 3));
+  EXPECT_FALSE(shares.take("b", 11));
+  EXPECT_EQ(shares.holders(), 1U);
+  shares.give_back("a", 9);
+  EXPECT_EQ(shares.held_by("a"), 1U);
+  shares.give_back("a", 1);
+  EXPECT_EQ(shares.holders(), 0U);
+}
+
 TEST(Shares, WhoHasNothingIsForgotten) {
   Shares shares(1);
   for (int i = 0; i < 1000; ++i) {

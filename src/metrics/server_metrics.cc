@@ -111,7 +111,7 @@ void ServerMetrics::set_source(std::function<NodeNumbers()> source) {
   const Gauges gauges{
       .ready = gauge("hansa_ready", "1 when the node serves"),
       .uploads = gauge("hansa_uploads", "Open upload sessions"),
-      .uploads_refused = gauge("hansa_uploads_refused", "New uploads refused over a limit since the start"),
+      .uploads_refused = gauge("hansa_uploads_refused", "Uploads refused over a limit since the start"),
       .uploads_refused_clients =
           gauge("hansa_uploads_refused_per_client", "Those among them over the limit of one user or address"),
       .repositories = gauge("hansa_repositories", "Repositories"),

@@ -286,6 +286,8 @@ Result<void> RealNode::open_blobs() {
   registry_options.secret = options_.cluster ? options_.cluster->secret : identity_.secret;
   registry_options.max_uploads = options_.max_uploads;
   registry_options.max_uploads_per_client = options_.max_uploads_per_client;
+  registry_options.max_upload_bytes = options_.max_upload_bytes;
+  registry_options.max_upload_bytes_per_client = options_.max_upload_bytes_per_client;
   std::optional<registry::ClusterParts> cluster;
   if (side_) {
     side_->join_blobs(*blobs_, scope_);

@@ -108,6 +108,8 @@ struct Options {
   io::Duration scrub_interval{};                                                 // 0: no periodic scrub
   std::size_t max_uploads = registry::default_uploads;                           // open sessions
   std::size_t max_uploads_per_client = share_of_one(registry::default_uploads);  // of a user or an address; 0: no limit
+  std::uint64_t max_upload_bytes = 0;                                            // of open sessions; 0: no limit
+  std::uint64_t max_upload_bytes_per_client = 0;                                 // of a user's or an address's
   bool own_metadata_thread = true;                                               // false in the simulator
   std::uint64_t reserve = 0;  // bytes of the disk that are kept for a start (node/reserve.h); 0: none
   std::optional<ClusterOptions> cluster;

@@ -84,7 +84,7 @@ struct UploadStatus {
   std::uint64_t received = 0;
 };
 
-// New sessions since the start that were too many.
+// What was refused since the start: new sessions that were too many, and bytes of open ones.
 struct UploadRefusals {
   std::uint64_t all = 0;
   std::uint64_t of_clients = 0;  // of those: too many of one user, or of one address where nobody logged in

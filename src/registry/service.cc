@@ -21,6 +21,8 @@ SessionOptions session_options(const RegistryOptions& options, const std::option
                           .node = {},
                           .max_open = options.max_uploads,
                           .max_of_one = options.max_uploads_per_client,
+                          .max_bytes = options.max_upload_bytes,
+                          .max_bytes_of_one = options.max_upload_bytes_per_client,
                           .in_use = {}};
   if (cluster) {
     sessions.node = cluster->node;

@@ -28,6 +28,12 @@ Error too_many_open(std::size_t limit) {
                     "too many uploads are open (" + std::to_string(limit) + "); try again later");
 }
 
+Error too_many_bytes(const std::string& holder, std::uint64_t limit) {
+  return make_error(ErrorCode::too_many, Subject::upload,
+                    "the unfinished uploads of " + holder + " may hold " + std::to_string(limit) +
+                        " bytes, and these would be more; finish or cancel some, or try again later");
+}
+
 std::string signed_text(const oci::RepositoryName& repository, std::string_view user, std::string_view start) {
   // Repository names hold no line breaks, so the parts cannot be shifted into each other.
   return std::string(start) + "\n" + repository.text() + "\n" + std::string(user);
@@ -155,6 +161,36 @@ void UploadSessions::release(Session& session) {
   session.busy = false;
   session.used = tick_();
   session.received = session.staged ? session.staged->size() : session.stored_size;
+  const auto known = sessions_.find(session.id);
+  if (known != sessions_.end() && known->second.get() == &session) {
+    count(session, session.staged ? session.staged->size() : 0);
+  }
+}
+
+Result<void> UploadSessions::grow(Session& session, std::uint64_t bytes) {
+  const std::lock_guard guard(mutex_);
+  Result<void> outcome;
+  if (options_.max_bytes != 0 && (bytes_ >= options_.max_bytes || bytes > options_.max_bytes - bytes_)) {
+    outcome = too_many_bytes("all clients", options_.max_bytes);
+  } else if (!byte_shares_.take(session.owner, bytes)) {
+    ++refusals_.of_clients;
+    outcome = too_many_bytes("the " + session.owner, options_.max_bytes_of_one);
+  }
+  if (!outcome) {
+    ++refusals_.all;
+    return outcome;
+  }
+  session.counted += bytes;
+  bytes_ += bytes;
+  return outcome;
+}
+
+// With mutex_ held.
+void UploadSessions::count(Session& session, std::uint64_t bytes) {
+  byte_shares_.give_back(session.owner, session.counted);
+  byte_shares_.add(session.owner, bytes);
+  bytes_ = bytes_ - session.counted + bytes;
+  session.counted = bytes;
 }
 
 void UploadSessions::forget(const std::string& id) {
@@ -167,6 +203,7 @@ void UploadSessions::drop(const std::string& id) {
   const auto known = sessions_.find(id);
   if (known == sessions_.end()) return;
   shares_.give_back(known->second->owner);
+  count(*known->second, 0);
   sessions_.erase(known);
 }
 
@@ -191,6 +228,7 @@ Result<void> UploadSessions::adopt(std::string id, std::string_view user, std::s
   slot->owner = owner_of(user, {});
   shares_.add(slot->owner);
   slot->received = staged->size();
+  count(*slot, staged->size());
   slot->staged = std::move(staged);
   slot->term = term;
   slot->unsure = unsure;

@@ -8,7 +8,7 @@
 //
 // A session's owner may have only so many of them open: a user, or the client's address where nobody logged in. To go
 // on with a session is never refused for that. One that outlives its process counts for its user; without one, for
-// nobody.
+// nobody. The bytes of open sessions are bounded too, of all and of one owner: there more of them are refused.
 //
 // Thread-safe. The blob store outlives it.
 #pragma once
@@ -41,6 +41,8 @@ struct SessionOptions {
   std::string node;    // of a cluster's member: stands in every id, so letters, digits, - and _; empty: one node
   std::size_t max_open = default_uploads;  // more are refused: too_many
   std::size_t max_of_one = 0;              // of one owner; more are refused: too_many; 0: no limit
+  std::uint64_t max_bytes = 0;             // of all open ones; more are refused: too_many; 0: no limit
+  std::uint64_t max_bytes_of_one = 0;      // of one owner's open ones; the same
   std::uint64_t idle_ticks = 10;           // a session that no request touched for so long is dropped
   std::size_t max_remembered = 10'000;     // finished ones, for repeated PUTs; the oldest go first
   // Staged files that somebody else writes now: not to be expired. Absent: there are none.
@@ -55,7 +57,8 @@ class UploadSessions {
         random_(random),
         tick_(std::move(tick)),
         options_(std::move(options)),
-        shares_(options_.max_of_one) {}
+        shares_(options_.max_of_one),
+        byte_shares_(options_.max_bytes_of_one) {}
 
   struct Session {
     std::string id;
@@ -72,6 +75,7 @@ class UploadSessions {
     bool busy = false;
     blob::TickNumber used = 0;
     std::uint64_t received = 0;  // when it was last released
+    std::uint64_t counted = 0;   // bytes of it that count for the limits
   };
 
   // The right to use one session until dropped. Movable.
@@ -111,6 +115,9 @@ class UploadSessions {
                      std::uint64_t term, bool unsure);
   // The same for a held one whose bytes lay on this node's disk.
   void take_up(Session& session, std::uint64_t term, bool unsure);
+  // Before a held session gets so many bytes more: too_many(upload) where that is over a limit of bytes. What has not
+  // come after all counts until the session is released.
+  Result<void> grow(Session& session, std::uint64_t bytes);
   bool full() const { return open() >= options_.max_open; }
   // Another member has taken the session up at `term`: an older one here is dropped; conflict if it is a newer one.
   io::Task<Result<void>> make_way(io::NodeId other, std::string id, std::uint64_t term);
@@ -129,6 +136,7 @@ class UploadSessions {
   std::optional<oci::Algorithm> check_id(const oci::RepositoryName& repository, std::string_view user,
                                          std::string_view id) const;
   void release(Session& session);
+  void count(Session& session, std::uint64_t bytes);  // it has so many, also beyond the limits
   Result<void> admit(const std::string& owner);
   void forget(const std::string& id);
   void drop(const std::string& id);
@@ -146,6 +154,8 @@ class UploadSessions {
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<Session>> sessions_;  // open ones
   Shares shares_;                                             // of their owners
+  Shares byte_shares_;                                        // of what they hold
+  std::uint64_t bytes_ = 0;                                   // that they hold
   UploadRefusals refusals_;
   std::deque<Finished> finished_;  // oldest first
   std::map<std::string, oci::Digest> finished_by_id_;

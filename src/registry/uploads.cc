@@ -35,7 +35,7 @@ void Service::note_refused_upload(const Error& error) {
     const std::lock_guard guard(refusals_mutex_);
     unsaid = refusals_pace_.count(catalog_.boot_time());
   }
-  if (unsaid) log_.warn("new uploads are refused", {{"reason", error.message}, {"refused", *unsaid}});
+  if (unsaid) log_.warn("uploads are refused", {{"reason", error.message}, {"refused", *unsaid}});
 }
 
 io::Task<Result<UploadStatus>> Service::begin_upload(auth::Access who, oci::RepositoryName repository,
@@ -137,6 +137,11 @@ io::Task<Result<void>> Service::take_in(UploadSessions::Session& session, bool p
       break;
     }
     const auto bytes = Bytes(buffer).first(*got);
+    outcome = sessions_.grow(session, bytes.size());
+    if (!outcome) {
+      note_refused_upload(outcome.error());
+      break;
+    }
     outcome = co_await staged.append(bytes);
     if (!outcome) break;
     if (relay) co_await relay->write(bytes);

@@ -295,6 +295,69 @@ TEST_F(SharedUploadsTest, WhatGoesOnAfterARestartIsNotRefusedAndCounts) {
   EXPECT_TRUE(begin("alice", ""));
 }
 
+// A node whose unfinished uploads may hold 100 bytes, those of one user 75.
+class UploadBytesTest : public ::testing::Test {
+ protected:
+  static Options options() {
+    auto out = small_options();
+    out.max_upload_bytes = 100;
+    out.max_upload_bytes_per_client = 75;
+    return out;
+  }
+  void SetUp() override { bed.rights->creators = {"", "dave"}; }
+  std::string begin(const std::string& user) {
+    return bed.run(bed.registry().begin_upload(bed.as(user), repository, oci::Algorithm::sha256)).value().session;
+  }
+  Result<UploadStatus> append(const std::string& user, const std::string& session, std::size_t bytes) {
+    const std::string text(bytes, 'x');
+    io::MemorySource source(as_bytes(text));
+    return bed.run(bed.registry().append_upload(bed.as(user), repository, session, std::nullopt, source));
+  }
+
+  Bed bed{options()};
+  oci::RepositoryName repository = name("team/app");
+};
+
+TEST_F(UploadBytesTest, OneUserLeavesRoomForOthersAndGoesOnOnceThereIsRoom) {
+  const std::string first = begin("alice");
+  const std::string second = begin("alice");
+  ASSERT_TRUE(append("alice", first, 60));
+  const auto refused = append("alice", second, 20);
+  EXPECT_TRUE(fails_with(refused, ErrorCode::too_many, Subject::upload));
+  EXPECT_NE(refused.error().message.find("user alice"), std::string::npos) << refused.error().message;
+  EXPECT_EQ(bed.node->status().refused_uploads.of_clients, 1U);
+  const std::string other = begin("dave");
+  ASSERT_TRUE(append("dave", other, 40));
+  EXPECT_TRUE(fails_with(append("dave", other, 1), ErrorCode::too_many, Subject::upload)) << "of all";
+  EXPECT_EQ(bed.node->status().refused_uploads.all, 2U);
+  EXPECT_EQ(bed.node->status().refused_uploads.of_clients, 1U);
+  ASSERT_TRUE(bed.run(bed.registry().cancel_upload(bed.alice(), repository, first)));
+  ASSERT_TRUE(append("alice", second, 60)) << "what was refused before was not kept, and does not count";
+  EXPECT_FALSE(append("alice", second, 1));
+}
+
+TEST_F(UploadBytesTest, WhatIsFinishedCountsNoLonger) {
+  for (int i = 0; i < 5; ++i) {
+    const std::string text(70, static_cast<char>('a' + i));
+    io::MemorySource source(as_bytes(text));
+    ASSERT_TRUE(bed.run(bed.registry().push_blob(bed.alice(), repository, digest(text), source)));
+  }
+  const std::string large(80, 'x');
+  io::MemorySource source(as_bytes(large));
+  const auto refused = bed.run(bed.registry().push_blob(bed.alice(), repository, digest(large), source));
+  EXPECT_TRUE(fails_with(refused, ErrorCode::too_many, Subject::upload));
+  EXPECT_TRUE(append("alice", begin("alice"), 75)) << "a push that was refused leaves nothing";
+}
+
+TEST_F(UploadBytesTest, WhatOutlivesTheProcessCountsOnceItGoesOn) {
+  const std::string first = begin("alice");
+  ASSERT_TRUE(append("alice", first, 50));
+  bed.restart();
+  ASSERT_TRUE(append("alice", first, 10));
+  EXPECT_FALSE(append("alice", begin("alice"), 20));
+  EXPECT_TRUE(append("alice", begin("alice"), 15));
+}
+
 TEST_F(UploadsTest, FailedSinglePushLeavesNothing) {
   io::MemorySource source(as_bytes("these"));
   const auto pushed = bed.run(bed.registry().push_blob(bed.alice(), repository, digest("those"), source));

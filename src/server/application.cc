@@ -175,6 +175,8 @@ Result<void> Application::start_node() {
   node::Options options = node_options(config_);
   options.max_uploads = limits_.uploads;
   options.max_uploads_per_client = limits_.uploads_per_client;
+  options.max_upload_bytes = limits_.upload_bytes;
+  options.max_upload_bytes_per_client = limits_.upload_bytes_per_client;
   HANSA_TRY(const bool member, is_member(*disk_, config_, join_));
   if (member) {
     const ClusterEnvironment environment{

@@ -124,9 +124,22 @@ class Greedy(ht.TestCase):
         self.assertEqual(self.ask(server, GREEDY, 'POST', f'/v2/{NAME}/blobs/uploads/?digest={ht.sha256(b"")}').status, 429)
         server.push_image(NAME, 'v1')  # from the honest client's address
         self.assertEqual(self.metric(server, 'hansa_uploads_refused_per_client'), LIMITS['uploads'] + 1)
-        self.logged_now_and_then(server, 'new uploads are refused')
+        self.logged_now_and_then(server, 'uploads are refused')
         self.assertEqual(self.ask(server, GREEDY, 'DELETE', opened[0].headers['Location']).status, 204)
         self.assertEqual(self.begin(server, GREEDY).status, 202)
+
+    def test_bytes_of_uploads(self):
+        server = self.served('server', users={'alice': 'secret', 'bob': 'secret'}, uploadBytes=1000)
+        place = {user: self.begin(server, GREEDY, user).headers['Location'] for user in ('alice', 'bob')}
+        for user, size, status in (('alice', 700, 202), ('alice', 100, 429), ('bob', 250, 202), ('bob', 100, 429)):
+            credentials = base64.b64encode(f'{user}:secret'.encode()).decode()
+            connection = http.client.HTTPConnection('127.0.0.1', server.port, timeout=PATIENCE)
+            connection.request('PATCH', place[user], b'x' * size, {**ht.OCTETS, 'Authorization': f'Basic {credentials}'})
+            answer = connection.getresponse()
+            self.assertEqual((answer.status, user), (status, user), answer.read())
+            if status == 429:
+                self.assertGreater(int(answer.headers['Retry-After']), 0)
+            connection.close()
 
     def test_upload_sessions_of_users(self):
         server, share = self.served('server', users={'alice': 'secret', 'bob': 'secret'}), int(SHARE * LIMITS['uploads'])

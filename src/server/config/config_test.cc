@@ -56,6 +56,11 @@ TEST(Config, one_client_may_have_three_quarters_unless_the_file_says_otherwise) 
   EXPECT_EQ(given.http.limits.connections, 20'000U);
   EXPECT_EQ(given.http.limits.connections_per_client, 0U);
   EXPECT_EQ(given.http.limits.uploads_per_client, 5U);
+  EXPECT_EQ(given.http.limits.upload_bytes, 0U);
+  EXPECT_EQ(given.http.limits.upload_bytes_per_client, 0U);
+  const Limits bytes = accepted(with(R"(,"http":{"limits":{"uploadBytes":1000}})")).http.limits;
+  EXPECT_EQ(bytes.upload_bytes, 1000U);
+  EXPECT_EQ(bytes.upload_bytes_per_client, 750U);
 }
 
 TEST(Config, keys_have_no_case_and_types_are_weak) {
@@ -111,6 +116,7 @@ TEST(Config, each_kind_of_mistake_is_named_with_its_key_and_what_to_do) {
       {with(R"(,"http":{"auth":{"htpasswd":{}}})"), {"http.auth.htpasswd.path", "missing"}},
       {with(R"(,"http":{"limits":{"connections":0}})"), {"http.limits.connections", "1 to 1000000", "not 0"}},
       {with(R"(,"http":{"limits":{"uploadsPerClient":-1}})"), {"http.limits.uploadsPerClient", "0 to 100000"}},
+      {with(R"(,"http":{"limits":{"uploadBytes":-5}})"), {"http.limits.uploadBytes", "not -5"}},
       {with(R"(,"http":{"limits":{"connectionsPerUser":5}})"), {"connectionsPerUser", "connectionsPerClient"}},
       {with(R"(,"http":{"compat":["docker3"]})"), {"http.compat", "docker3", "docker2s2"}},
       {with(R"(,"http":{"tls":{"cert":"a"}})"), {"http.tls.key", "missing"}},

@@ -9,7 +9,7 @@ namespace hansa::server::config {
 
 extern const std::array<Key, 47> storage_rows;  // and log, scheduler
 extern const std::array<Key, 36> cluster_rows;
-extern const std::array<Key, 118> http_rows;
+extern const std::array<Key, 120> http_rows;
 extern const std::array<Key, 93> extension_rows;
 
 }  // namespace hansa::server::config

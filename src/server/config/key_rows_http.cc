@@ -6,7 +6,7 @@ using enum Type;
 using enum State;
 
 // clang-format off: a table, one key a line
-const std::array<Key, 118> http_rows =
+const std::array<Key, 120> http_rows =
   {{
     {"http", object, built, "", "the listener and who may use it"},
     {"http.address", text, built, "127.0.0.1", "address to listen on"},
@@ -31,6 +31,8 @@ const std::array<Key, 118> http_rows =
     {"http.limits.connectionsPerClient", integer, built, "", "of one address (IPv6: /64); default: 3/4 of all; 0: all"},
     {"http.limits.uploads", integer, built, "1000", "open upload sessions of all clients"},
     {"http.limits.uploadsPerClient", integer, built, "", "of one user, else address; default: 3/4 of all; 0: all"},
+    {"http.limits.uploadBytes", integer, built, "0", "bytes that open upload sessions may hold; 0: what the disk takes"},
+    {"http.limits.uploadBytesPerClient", integer, built, "", "of one user, else address; default: 3/4 of all; 0: all"},
     {"http.auth", object, built, "", "how callers prove who they are"},
     {"http.auth.failDelay", integer, built, "0", "seconds before a wrong password is answered"},
     {"http.auth.htpasswd", object, built, "", "users of a file"},

@@ -7,6 +7,7 @@ namespace {
 
 constexpr std::int64_t most_connections = 1'000'000;
 constexpr std::int64_t most_uploads = 100'000;
+constexpr std::int64_t most_bytes = std::int64_t{1} << 60;
 
 std::size_t read_number(const Reader& in, const char* key, std::int64_t least, std::int64_t most, Problems& problems) {
   const std::int64_t number = in.integer(key);
@@ -17,7 +18,8 @@ std::size_t read_number(const Reader& in, const char* key, std::int64_t least, s
 }
 
 std::size_t read_share(const Reader& in, const char* key, std::size_t total, std::int64_t most, Problems& problems) {
-  return in.has(key) ? read_number(in, key, 0, most, problems) : share_of_one(total);
+  if (in.has(key)) return read_number(in, key, 0, most, problems);
+  return total == 0 ? 0 : share_of_one(total);
 }
 
 }  // namespace
@@ -29,6 +31,9 @@ Limits read_limits(const Reader& in, Problems& problems) {
       read_share(in, "http.limits.connectionsPerClient", out.connections, most_connections, problems);
   out.uploads = read_number(in, "http.limits.uploads", 1, most_uploads, problems);
   out.uploads_per_client = read_share(in, "http.limits.uploadsPerClient", out.uploads, most_uploads, problems);
+  out.upload_bytes = read_number(in, "http.limits.uploadBytes", 0, most_bytes, problems);
+  out.upload_bytes_per_client =
+      read_share(in, "http.limits.uploadBytesPerClient", out.upload_bytes, most_bytes, problems);
   return out;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "base/shares.h"
 #include "http/server.h"
@@ -16,6 +17,8 @@ struct Limits {
   std::size_t connections_per_client = share_of_one(http::default_connections);  // 0: no limit
   std::size_t uploads = registry::default_uploads;
   std::size_t uploads_per_client = share_of_one(registry::default_uploads);  // 0: no limit
+  std::uint64_t upload_bytes = 0;             // of open uploads; 0: no limit but the disk
+  std::uint64_t upload_bytes_per_client = 0;  // 0: no limit
   bool operator==(const Limits&) const = default;
 };
 
