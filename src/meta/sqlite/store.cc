@@ -67,6 +67,7 @@ class RealStore final : public Store {
   void end_lease(LeaseId id, io::Executor& executor);
   void serve();
   void drain();
+  void drain_soon(io::Executor& executor);
   bool work_once();  // false: there was nothing to do
   bool leases_live(const Commit& commit) const;
   void drop_keys_of(LeaseId lease);
@@ -131,8 +132,7 @@ io::Task<Result<CommitOutcome>> RealStore::commit(Commit commit) {
       [this, &commit, executor = &context.executor()](CommitCompletion completion) -> io::Work {
         auto queued = enqueue({std::move(commit), completion});
         if (!queued) completion.complete(queued.error());
-        // With the store's own thread there is nothing to start. A commit that was handed in is not withdrawn.
-        if (queued && !options_.own_thread) executor->run_blocking(io::Pool::metadata, [this] { drain(); });
+        if (queued) drain_soon(*executor);  // A commit that was handed in is not withdrawn.
         return nullptr;
       });
   co_return co_await wait;
@@ -156,6 +156,11 @@ void RealStore::end_lease(LeaseId id, io::Executor& executor) {
     ended_leases_.push_back(id);
     work_.notify_one();
   }
+  drain_soon(executor);
+}
+
+// The store's own thread was woken already; without one it is the executor's work, which may outlive the store.
+void RealStore::drain_soon(io::Executor& executor) {
   if (options_.own_thread) return;
   executor.run_blocking(io::Pool::metadata, [this, alive = std::weak_ptr(alive_)] {
     if (alive.lock()) drain();
