@@ -53,7 +53,7 @@ struct RelayOptions {
   io::Duration ask_limit = std::chrono::seconds(2);        // of a call without a body
   io::Duration sync_limit = std::chrono::seconds(10);      // for the peer's fsync, and as much per GiB
   io::Duration body_limit = std::chrono::minutes(10);      // here: no byte from the sender for so long
-  io::Duration keep_target = std::chrono::seconds(10);     // uploads that begin so soon after one go where it went
+  io::Duration keep_target = std::chrono::seconds(10);     // uploads that begin so soon after the end of one follow it
   io::Duration idle_limit = std::chrono::minutes(10);      // here: no request for so long
   io::Duration take_over_limit = std::chrono::seconds(2);  // here: for a sender's last bytes, before it is cut off
 };

@@ -34,6 +34,12 @@ Error too_many_bytes(const std::string& holder, std::uint64_t limit) {
                         " bytes, and these would be more; finish or cancel some, or try again later");
 }
 
+Error too_large(std::uint64_t limit) {
+  return make_error(ErrorCode::too_large, Subject::upload,
+                    "this upload has more than the " + std::to_string(limit) +
+                        " bytes that unfinished uploads may hold here (http.limits.uploadBytes)");
+}
+
 std::string signed_text(const oci::RepositoryName& repository, std::string_view user, std::string_view start) {
   // Repository names hold no line breaks, so the parts cannot be shifted into each other.
   return std::string(start) + "\n" + repository.text() + "\n" + std::string(user);
@@ -167,9 +173,20 @@ void UploadSessions::release(Session& session) {
   }
 }
 
+// 0: any.
+std::uint64_t UploadSessions::most_of(const std::string& owner) const {
+  const std::uint64_t of_one = owner.empty() ? 0 : options_.max_bytes_of_one;
+  if (options_.max_bytes == 0 || of_one == 0) return std::max(options_.max_bytes, of_one);
+  return std::min(options_.max_bytes, of_one);
+}
+
 Result<void> UploadSessions::grow(Session& session, std::uint64_t bytes) {
   const std::lock_guard guard(mutex_);
   Result<void> outcome;
+  if (const auto most = most_of(session.owner);
+      most != 0 && (session.counted >= most || bytes > most - session.counted)) {
+    return too_large(most);
+  }
   if (options_.max_bytes != 0 && (bytes_ >= options_.max_bytes || bytes > options_.max_bytes - bytes_)) {
     outcome = too_many_bytes("all clients", options_.max_bytes);
   } else if (!byte_shares_.take(session.owner, bytes)) {

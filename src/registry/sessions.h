@@ -115,8 +115,8 @@ class UploadSessions {
                      std::uint64_t term, bool unsure);
   // The same for a held one whose bytes lay on this node's disk.
   void take_up(Session& session, std::uint64_t term, bool unsure);
-  // Before a held session gets so many bytes more: too_many(upload) where that is over a limit of bytes. What has not
-  // come after all counts until the session is released.
+  // Before a held session gets so many bytes more. too_large(upload): it alone would be over a limit of bytes, now and
+  // for ever; too_many(upload): together with others. What has not come after all counts until the session is released.
   Result<void> grow(Session& session, std::uint64_t bytes);
   bool full() const { return open() >= options_.max_open; }
   // Another member has taken the session up at `term`: an older one here is dropped; conflict if it is a newer one.
@@ -138,6 +138,7 @@ class UploadSessions {
   void release(Session& session);
   void count(Session& session, std::uint64_t bytes);  // it has so many, also beyond the limits
   Result<void> admit(const std::string& owner);
+  std::uint64_t most_of(const std::string& owner) const;
   void forget(const std::string& id);
   void drop(const std::string& id);
   void drop_old_finished(blob::TickNumber now);

@@ -139,7 +139,7 @@ io::Task<Result<void>> Service::take_in(UploadSessions::Session& session, bool p
     const auto bytes = Bytes(buffer).first(*got);
     outcome = sessions_.grow(session, bytes.size());
     if (!outcome) {
-      note_refused_upload(outcome.error());
+      if (outcome.error().code == ErrorCode::too_many) note_refused_upload(outcome.error());
       break;
     }
     outcome = co_await staged.append(bytes);

@@ -345,7 +345,8 @@ TEST_F(UploadBytesTest, WhatIsFinishedCountsNoLonger) {
   const std::string large(80, 'x');
   io::MemorySource source(as_bytes(large));
   const auto refused = bed.run(bed.registry().push_blob(bed.alice(), repository, digest(large), source));
-  EXPECT_TRUE(fails_with(refused, ErrorCode::too_many, Subject::upload));
+  EXPECT_TRUE(fails_with(refused, ErrorCode::too_large, Subject::upload)) << "trying again would never help";
+  EXPECT_EQ(bed.node->status().refused_uploads.all, 0U);
   EXPECT_TRUE(append("alice", begin("alice"), 75)) << "a push that was refused leaves nothing";
 }
 
