@@ -4,12 +4,12 @@ namespace hansa {
 
 std::string hex_encode(ConstBytes bytes) {
   static constexpr char digits[] = "0123456789abcdef";
-  std::string text;
-  text.reserve(bytes.size() * 2);
+  std::string text(bytes.size() * 2, '\0');
+  char* out = text.data();
   for (const std::byte value : bytes) {
     const auto number = std::to_integer<unsigned>(value);
-    text += digits[number >> 4];
-    text += digits[number & 15];
+    *out++ = digits[number >> 4];
+    *out++ = digits[number & 15];
   }
   return text;
 }

@@ -44,7 +44,9 @@ Catalog::~Catalog() = default;
 
 Result<std::unique_ptr<Catalog>> Catalog::open(meta::sqlite::Store& store, View& view, io::Clock& clock,
                                                io::Random& random, Logger& log) {
-  return open(store, [&store] { return store.read(); }, view, clock, random, log);
+  HANSA_TRY(auto catalog, open(store, [&store] { return store.read(); }, view, clock, random, log));
+  catalog->changes_ = &view.changes();
+  return catalog;
 }
 
 Result<std::unique_ptr<Catalog>> Catalog::open(meta::MetadataStore& store, Read read, View& view, io::Clock& clock,

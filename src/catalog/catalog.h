@@ -69,6 +69,8 @@ class Catalog {
   // a new operation id.
   io::Task<Result<Submitted>> submit(Planner planner, Weight weight = Weight::light);
 
+  // Which repositories have changed; null where the view is a copy that may jump (see Changes).
+  const Changes* changes() const { return changes_; }
   // Number of the newest tick that this process has seen; 0 before the first start. Cheap, thread-safe.
   TickNumber newest_tick() const { return newest_tick_.load(std::memory_order_acquire); }
 
@@ -85,6 +87,7 @@ class Catalog {
   meta::MetadataStore& store_;
   Read read_;
   View& view_;
+  const Changes* changes_ = nullptr;
   io::Clock& clock_;
   io::Random& random_;
   Logger& log_;

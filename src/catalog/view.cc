@@ -55,6 +55,10 @@ Result<void> View::create(meta::sqlite::Connection& connection) {
 }
 
 Result<void> View::apply(meta::sqlite::Connection& connection, const meta::ChangeSet& changes) {
+  for (const meta::Change& change : changes.changes) {
+    const auto repository = split_key(change.now.key).repository;
+    if (!repository.empty()) changes_.mark(repository, changes.revision);
+  }
   Applier applier(connection, changes.revision, [this](const std::string& key) { return supplied(key); });
   for (const meta::Change& change : changes.changes) HANSA_CHECK(applier.change(change));
   return applier.finish();

@@ -26,6 +26,7 @@
 #include <string>
 #include <utility>
 
+#include "catalog/changes.h"
 #include "catalog/records.h"
 #include "meta/sqlite/database.h"
 
@@ -54,6 +55,7 @@ class View final : public meta::sqlite::Projection {
   };
   Supply supply(const oci::RepositoryName& repository, const oci::Digest& digest,
                 std::shared_ptr<const oci::Manifest> manifest);
+  const Changes& changes() const { return changes_; }
 
  private:
   friend class Supply;
@@ -64,6 +66,7 @@ class View final : public meta::sqlite::Projection {
   std::shared_ptr<const oci::Manifest> supplied(const std::string& key);
   void release(const std::string& key);
 
+  Changes changes_;
   std::mutex mutex_;
   std::map<std::string, Supplied> supplied_;  // by key of the manifest record
 };

@@ -26,6 +26,7 @@ class Headers {
  public:
   void add(std::string name, std::string value) { fields_.emplace_back(std::move(name), std::move(value)); }
   void set(std::string_view name, std::string value);  // replaces all of that name
+  void reserve(std::size_t count) { fields_.reserve(count); }
   // The first value of that name.
   std::optional<std::string_view> get(std::string_view name) const;
   std::vector<std::string_view> all(std::string_view name) const;

@@ -82,18 +82,24 @@ io::Task<Result<BlobContent>> Service::get_blob(auth::Access who, oci::Repositor
   } else {
     HANSA_CO_CHECK(check_ticket(secret_, pull.ticket, repository, digest, catalog_.wall_time()));
   }
-  std::optional<catalog::BlobState> state;
+  std::shared_ptr<const catalog::BlobState> state;
   std::optional<BlobElsewhere> other;
   bool stale = false;
-  {
+  if (!cluster_) {
+    HANSA_CO_TRY(const auto fence, co_await catalog_.barrier());
+    state = blob_looks_.find(fence, repository, digest);
+  }
+  if (!state) {
     HANSA_CO_TRY(auto seen, co_await fresh_or_stale());
-    HANSA_CO_TRY(state, seen.view.blob(repository, digest));
-    if (!state) co_return missing_from(seen, repository, no_blob(repository, digest));
+    HANSA_CO_TRY(auto found, seen.view.blob(repository, digest));
+    if (!found) co_return missing_from(seen, repository, no_blob(repository, digest));
+    state = std::make_shared<const catalog::BlobState>(*std::move(found));
     stale = seen.outage.has_value();
     // Without a quorum the other's barrier passes no more than this one's.
     if (!stale) {
       HANSA_CO_TRY(other, elsewhere(seen.view, repository, digest, state->size, pull));
     }
+    if (!cluster_) blob_looks_.put({}, seen.view.revision(), repository, digest, state);
   }
   if (other) co_return BlobContent{.head = head_of(digest, *state, false), .reader = nullptr, .elsewhere = other};
   auto opened = co_await open_checked(digest, state->size, pull.offset, pull.length);

@@ -11,6 +11,10 @@ ManifestHead head_of(const catalog::ManifestState& state, bool stale) {
   return {.digest = state.digest, .media_type = state.media_type, .size = state.size, .stale = stale};
 }
 
+std::shared_ptr<const catalog::ManifestState> shared(catalog::ManifestState state) {
+  return std::make_shared<const catalog::ManifestState>(std::move(state));
+}
+
 // All tags that a push names, each once, in the order given.
 std::vector<oci::Tag> tags_of(const ManifestPush& push) {
   std::vector<oci::Tag> tags;
@@ -84,23 +88,23 @@ io::Task<Result<Service::FoundManifest>> Service::find_manifest(auth::Access who
   HANSA_CO_CHECK(require(who, auth::Action::read, repository));
   const auto fence = co_await catalog_.barrier();
   if (fence) {
-    if (auto seen = looks_.find(fence->round, repository, reference))
-      co_return FoundManifest{.state = *std::move(seen)};
+    if (auto seen = looks_.find(*fence, repository, reference)) co_return FoundManifest{.state = std::move(seen)};
   }
   auto fresh = fence ? catalog_.snapshot() : Result<catalog::Snapshot>(fence.error());
   if (!fresh && is_outage(fresh.error())) {
     HANSA_CO_TRY(auto told, co_await ask_members(repository, reference));
-    if (told) co_return FoundManifest{.state = *std::move(told), .renewable = false};
+    if (told) co_return FoundManifest{.state = shared(*std::move(told)), .renewable = false};
     HANSA_CO_TRY(auto seen, stale_view(std::move(fresh).error()));
     HANSA_CO_TRY(auto state, look_up(seen.view, repository, reference));
     if (!state) co_return missing_from(seen, repository, no_manifest(repository, reference));
-    co_return FoundManifest{.state = *std::move(state), .renewable = false, .stale = true};
+    co_return FoundManifest{.state = shared(*std::move(state)), .renewable = false, .stale = true};
   }
   if (!fresh) co_return std::move(fresh).error();
   HANSA_CO_TRY(auto state, look_up(*fresh, repository, reference));
   if (!state) co_return missing(*fresh, repository, no_manifest(repository, reference));
-  looks_.put(fence->round, repository, reference, *state);
-  co_return FoundManifest{.state = *std::move(state)};
+  FoundManifest found{.state = shared(*std::move(state))};
+  looks_.put(*fence, fresh->revision(), repository, reference, found.state);
+  co_return found;
 }
 
 io::Task<Result<ManifestHead>> Service::head_manifest(auth::Access who, oci::RepositoryName repository,
@@ -108,22 +112,22 @@ io::Task<Result<ManifestHead>> Service::head_manifest(auth::Access who, oci::Rep
   HANSA_CO_TRY(const auto found, co_await find_manifest(who, repository, reference));
   if (found.renewable && who.may_push(repository)) {
     // The caller may go on to refer to it, so nothing may collect it meanwhile (H6).
-    catalog::Planner plan = [repository, digest = found.state.digest](const catalog::Planning& planning) {
+    catalog::Planner plan = [repository, digest = found.state->digest](const catalog::Planning& planning) {
       return plan_renew_manifest(planning, repository, digest);
     };
     auto renewed = co_await catalog_.submit(std::move(plan));
     if (!renewed && renewed.error().code == ErrorCode::not_found) co_return no_manifest(repository, reference);
     if (!renewed) co_return renewed.error();
   }
-  co_return head_of(found.state, found.stale);
+  co_return head_of(*found.state, found.stale);
 }
 
 io::Task<Result<ManifestContent>> Service::get_manifest(auth::Access who, oci::RepositoryName repository,
                                                         oci::Reference reference) {
   HANSA_CO_TRY(const auto found, co_await find_manifest(std::move(who), repository, reference));
-  HANSA_CO_TRY(auto body, co_await manifest_body(found.state.digest, found.state.size));
-  if (pulls_ != nullptr) pulls_->count_pull(repository, found.state.digest, std::get_if<oci::Tag>(&reference));
-  co_return ManifestContent{.head = head_of(found.state, found.stale), .body = std::move(body)};
+  HANSA_CO_TRY(auto body, co_await manifest_body(found.state->digest, found.state->size));
+  if (pulls_ != nullptr) pulls_->count_pull(repository, found.state->digest, std::get_if<oci::Tag>(&reference));
+  co_return ManifestContent{.head = head_of(*found.state, found.stale), .body = std::move(body)};
 }
 
 io::Task<Result<std::shared_ptr<const std::string>>> Service::manifest_body(oci::Digest digest, std::uint64_t size) {

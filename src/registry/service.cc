@@ -64,7 +64,9 @@ Service::Service(catalog::Catalog& catalog, blob::BlobStore& blobs, io::Random& 
       members_failed_(std::numeric_limits<std::int64_t>::min() / 2),
       sessions_(
           blobs, random, [&catalog] { return catalog.newest_tick(); }, session_options(options, cluster_)),
-      bodies_(options.manifest_cache) {
+      bodies_(options.manifest_cache),
+      looks_(catalog.changes()),
+      blob_looks_(catalog.changes()) {
   if (!cluster_) return;
   search_ = std::make_unique<SessionSearch>(SessionSearch::Ports{.peers = cluster_->peers,
                                                                  .members = cluster_->members,

@@ -92,8 +92,8 @@ class Service final : public RegistryService {
   Error missing_from(Seen& seen, const oci::RepositoryName& repository, Error otherwise);
 
   struct FoundManifest {
-    catalog::ManifestState state;
-    bool renewable = true;  // found behind a barrier of this node
+    SharedLooks<catalog::ManifestState>::Seen state;  // never null
+    bool renewable = true;                            // found behind a barrier of this node
     bool stale = false;
   };
   io::Task<Result<FoundManifest>> find_manifest(auth::Access who, oci::RepositoryName repository,
@@ -212,7 +212,8 @@ class Service final : public RegistryService {
   UploadSessions sessions_;
   std::unique_ptr<SessionSearch> search_;  // of a member of a cluster
   BodyCache bodies_;
-  SharedLooks looks_;
+  SharedLooks<catalog::ManifestState> looks_;
+  SharedLooks<catalog::BlobState> blob_looks_;  // of one node: in a cluster the view also says where the bytes are
   std::mutex refusals_mutex_;
   io::LogPace refusals_pace_;
   std::mutex buffers_mutex_;

@@ -1,40 +1,75 @@
-// SharedLooks: what those find who passed one barrier together (meta::Fence::round). When a crowd pulls one tag, the
-// first of a round reads the catalogue and the others take what it saw, as if they had looked at that moment: after
-// their barrier and before their answer, so that reads stay linearizable. Nothing outlives its round: no commit makes
-// anything stale. Thread-safe.
+// SharedLooks: what a lookup in the catalogue saw, for those who would see the same. When a crowd pulls one tag, the
+// first reads the catalogue and the others take what it saw, as if they had looked at that moment: after their barrier
+// and before their answer, so that reads stay linearizable. A look holds
+//  - for those who passed one barrier together (meta::Fence::round): nothing outlives its round;
+//  - on one node until its repository changes (catalog::Changes).
+// `State` is what was seen of a repository's manifest or blob. Thread-safe.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <mutex>
-#include <optional>
+#include <utility>
 
-#include "catalog/snapshot.h"
+#include "catalog/changes.h"
 #include "oci/name.h"
 
 namespace hansa::registry {
 
+template <class State>
 class SharedLooks {
  public:
-  // Null for round 0, which nobody shares.
-  std::optional<catalog::ManifestState> find(std::uint64_t round, const oci::RepositoryName& repository,
-                                             const oci::Reference& reference);
-  // From a snapshot that was taken behind the barrier of this round.
-  void put(std::uint64_t round, const oci::RepositoryName& repository, const oci::Reference& reference,
-           const catalog::ManifestState& state);
+  using Seen = std::shared_ptr<const State>;
+  // `changes` outlives it; null: looks are shared by rounds only.
+  explicit SharedLooks(const catalog::Changes* changes) : changes_(changes) {}
+
+  // Null: look yourself.
+  Seen find(const meta::Fence& fence, const oci::RepositoryName& repository, const oci::Reference& reference) {
+    if (changes_ == nullptr && fence.round == 0) return nullptr;
+    Place& here = place(repository, reference);
+    const std::lock_guard guard(here.mutex);
+    if (here.state == nullptr || here.reference != reference || here.repository != repository) return nullptr;
+    const bool of_round = fence.round != 0 && here.round == fence.round;
+    const bool holds = changes_ != nullptr && changes_->unchanged_since(repository.text(), here.revision);
+    return of_round || holds ? here.state : nullptr;
+  }
+
+  // From a snapshot of `revision` that was taken behind this fence.
+  void put(const meta::Fence& fence, meta::Revision revision, const oci::RepositoryName& repository,
+           const oci::Reference& reference, Seen state) {
+    if (changes_ == nullptr && fence.round == 0) return;
+    Place& here = place(repository, reference);
+    const std::lock_guard guard(here.mutex);
+    // Who looked long ago does not push out what was seen since.
+    if (changes_ != nullptr && here.revision > revision) return;
+    here.round = fence.round;
+    here.revision = revision;
+    here.repository = repository;
+    here.reference = reference;
+    here.state = std::move(state);
+  }
 
  private:
-  struct Look {
+  struct Place {
+    std::mutex mutex;
     std::uint64_t round = 0;
+    meta::Revision revision = 0;
     oci::RepositoryName repository;
     oci::Reference reference;
-    catalog::ManifestState state;
+    Seen state;
   };
-  static constexpr std::size_t places = 64;  // by hash, one look in each: only what is hot has to find its place
-  Look& place(const oci::RepositoryName& repository, const oci::Reference& reference);
+  static constexpr std::size_t places = 1024;  // by hash, one look in each: only what is hot has to find its place
 
-  std::mutex mutex_;
-  std::array<Look, places> looks_;
+  Place& place(const oci::RepositoryName& repository, const oci::Reference& reference) {
+    const auto* const tag = std::get_if<oci::Tag>(&reference);
+    const std::size_t of_reference = tag != nullptr ? std::hash<std::string>{}(tag->text())
+                                                    : std::hash<oci::Digest>{}(std::get<oci::Digest>(reference));
+    return looks_[(std::hash<oci::RepositoryName>{}(repository) ^ of_reference) % places];
+  }
+
+  const catalog::Changes* changes_;
+  std::array<Place, places> looks_;
 };
 
 }  // namespace hansa::registry

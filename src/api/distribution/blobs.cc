@@ -23,7 +23,7 @@ http::Response blob_response(const registry::BlobHead& head) {
   response.headers.add("Content-Security-Policy", "default-src 'none'; sandbox");
   response.headers.add("X-Content-Type-Options", "nosniff");
   response.headers.add(std::string(digest_header), head.digest.text());
-  response.headers.add("ETag", entity_tag(head.digest));
+  response.headers.add("ETag", entity_tag(head.digest.text()));
   response.headers.add("Accept-Ranges", "bytes");
   return response;
 }
@@ -55,7 +55,7 @@ http::Body body_of(const std::shared_ptr<blob::BlobReader>& reader, std::uint64_
 // If-Range holds an entity tag or a date; only our own strong tag means "still the same".
 bool range_applies(const http::Headers& headers, const oci::Digest& digest) {
   const auto condition = headers.get("If-Range");
-  return !condition || http::trimmed(*condition) == entity_tag(digest);
+  return !condition || http::trimmed(*condition) == entity_tag(digest.text());
 }
 
 // A field in bytes that cannot be read is answered 416 as an unsatisfiable one, which RFC 9110 leaves open and the

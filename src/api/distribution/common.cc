@@ -37,13 +37,20 @@ std::string base_media_type(std::string_view field) {
   return type;
 }
 
-std::string entity_tag(const oci::Digest& digest) {
-  return '"' + digest.text() + '"';
+std::string entity_tag(std::string_view digest) {
+  std::string tag;
+  tag.reserve(digest.size() + 2);
+  tag += '"';
+  tag += digest;
+  tag += '"';
+  return tag;
 }
 
 bool none_match_hits(const http::Headers& headers, const oci::Digest& digest) {
-  const std::string tag = entity_tag(digest);
-  for (std::string_view field : headers.all("If-None-Match")) {
+  const auto fields = headers.all("If-None-Match");
+  if (fields.empty()) return false;
+  const std::string tag = entity_tag(digest.text());
+  for (std::string_view field : fields) {
     while (!field.empty()) {
       const std::string_view element = field.substr(0, field.find(','));
       field.remove_prefix(std::min(field.size(), element.size() + 1));

@@ -25,7 +25,7 @@ std::string upload_path(const oci::RepositoryName& name, std::string_view sessio
 std::string base_media_type(std::string_view field);
 
 // The entity tag of content is its digest in quotes.
-std::string entity_tag(const oci::Digest& digest);
+std::string entity_tag(std::string_view digest);  // of its text
 // If-None-Match: does the field (a list of tags, weak or not, or "*") name this digest? (RFC 9110, 13.1.2)
 bool none_match_hits(const http::Headers& headers, const oci::Digest& digest);
 

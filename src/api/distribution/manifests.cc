@@ -17,11 +17,15 @@ Result<oci::Reference> existing_reference(const std::string& text) {
   return reference;
 }
 
+constexpr std::size_t usual_fields = 8;
+
 http::Response manifest_response(const registry::ManifestHead& head) {
   http::Response response;
+  response.headers.reserve(usual_fields);
   response.headers.add("Content-Type", head.media_type);
-  response.headers.add(std::string(digest_header), head.digest.text());
-  response.headers.add("ETag", entity_tag(head.digest));
+  std::string digest = head.digest.text();
+  response.headers.add("ETag", entity_tag(digest));
+  response.headers.add(std::string(digest_header), std::move(digest));
   return response;
 }
 
@@ -145,7 +149,7 @@ Answer put_manifest(Call& call) {
   response.status = 201;
   response.headers.add("Location", manifest_path(call.repository, pushed.digest));
   response.headers.add(std::string(digest_header), pushed.digest.text());
-  response.headers.add("ETag", entity_tag(pushed.digest));
+  response.headers.add("ETag", entity_tag(pushed.digest.text()));
   if (pushed.subject) response.headers.add("OCI-Subject", pushed.subject->text());
   // Only what the tag parameter asked for (spec.md, "Pushing Manifests with tags").
   if (call.request.query.has("tag")) {
