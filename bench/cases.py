@@ -151,11 +151,13 @@ def cases(seconds, quick=False):
 
 def mixed(peer, seconds):
     path = peer.paths['by tag'].rsplit('/', 1)[0]
-    script = f'''local n, body = 0, [==[{peer.body.decode()}]==]
+    head, rest = peer.body.decode().split('"filler": "', 1)
+    script = f'''local n = 0
 request = function()
   n = n + 1
   if n % 10 == 0 then
-    return wrk.format("PUT", "{path}/m" .. (n / 10 % 50), {{["Content-Type"] = "{ht.OCI_MANIFEST}"}}, body)
+    local body = [==[{head}"number": "]==] .. os.time() .. "-" .. n .. [==[", "filler": "{rest}]==]
+    return wrk.format("PUT", "{path}/m" .. (n / 10 % 1000), {{["Content-Type"] = "{ht.OCI_MANIFEST}"}}, body)
   end
   return wrk.format("GET", "{path}/v001", {{["Accept"] = "{ht.OCI_MANIFEST}"}})
 end

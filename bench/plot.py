@@ -1,11 +1,14 @@
-"""A chart of what N nodes carry, as an SVG file: bars, a line for what all links together could carry, and one for the bar."""
+"""Charts as SVG files."""
+import math
 import pathlib
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 640, 320, 64, 44, 40
 
 
 def chart(file, title, series, rate, least):
-    """`series`: {name: {nodes: Mbit/s}}. `rate`: Mbit/s of one link; `least`: the share of N links that is asked for."""
+    """What N nodes carry: bars, a line for what all links together could carry, and one for the bar.
+
+    `series`: {name: {nodes: Mbit/s}}. `rate`: Mbit/s of one link; `least`: the share of N links that is asked for."""
     sizes = sorted({nodes for figures in series.values() for nodes in figures})
     top = max(sizes) * rate * 1.05
     slot, colours, inks = (WIDTH - LEFT - 16) / len(sizes), ('#2f6f9f', '#9fc5e8'), ('#fff', '#222')
@@ -37,4 +40,40 @@ def chart(file, title, series, rate, least):
     legend = '  '.join(f'<tspan fill="{colours[i % len(colours)]}">&#9632;</tspan> {name}' for i, name in enumerate(series))
     out.append(f'<text x="{LEFT}" y="{HEIGHT - 8}" fill="#222">Mbit/s of payload. {legend} '
                f'<tspan fill="#b03030">&#8212;</tspan> N links, <tspan fill="#b03030">- -</tspan> {least:.2f} of them</text>')
+    pathlib.Path(file).write_text('\n'.join([*out, '</svg>', '']))
+
+
+ROW, NAMES, LEAST, MOST = 26, 330, 1 / 32, 4  # ratios beyond are drawn at the edge
+
+
+def ratios(file, rows):
+    """A line for each case, a dot for each peer: Hansa's CPU by the peer's, on a logarithmic scale, with the bars."""
+    colours = {'nginx': '#2f8f4f', 'docker-registry': '#2f6f9f', 'zot': '#c07020'}
+    width, height = 900, TOP + ROW * len(rows) + BOTTOM
+
+    def x(ratio):
+        share = math.log(min(max(ratio, LEAST), MOST) / LEAST) / math.log(MOST / LEAST)
+        return NAMES + share * (width - NAMES - 24)
+    title = 'CPU of Hansa, by that of others for the same work'
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12" role="img">',
+           f'<title>{title}</title>', f'<rect width="{width}" height="{height}" fill="#fff"/>',
+           f'<text x="16" y="22" font-size="14" fill="#222">{title}</text>']
+    for step in range(int(math.log2(LEAST)), int(math.log2(MOST)) + 1):
+        value, ink = 2 ** step, '#888' if step == 0 else '#e4e4e4'
+        out.append(f'<line x1="{x(value):.1f}" x2="{x(value):.1f}" y1="{TOP}" y2="{height - BOTTOM}" stroke="{ink}"/>')
+        name = f'{value:g}' if step >= 0 else f'1/{2 ** -step}'
+        out.append(f'<text x="{x(value):.1f}" y="{height - BOTTOM + 16}" text-anchor="middle" fill="#444">{name}</text>')
+    for index, row in enumerate(rows):
+        y = TOP + ROW * (index + 0.5)
+        out.append(f'<text x="16" y="{y + 4:.1f}" fill="#222">{row["case"]}</text>')
+        for column, ratio in row['ratios'].items():
+            bar = ratio['bar']
+            if bar:
+                out.append(f'<line x1="{x(bar):.1f}" x2="{x(bar):.1f}" y1="{y - 9:.1f}" y2="{y + 9:.1f}" '
+                           f'stroke="{colours[column]}" stroke-width="2"/>')
+            out.append(f'<circle cx="{x(ratio["cpu"]):.1f}" cy="{y:.1f}" r="5" fill="{colours[column]}">'
+                       f'<title>{row["case"]}: {ratio["cpu"]:.2f} of {column}</title></circle>')
+    legend = '  '.join(f'<tspan fill="{colour}">&#9679;</tspan> {name}' for name, colour in colours.items()
+                       if any(name in row['ratios'] for row in rows))
+    out.append(f'<text x="16" y="{height - 8}" fill="#222">Of {legend}; a line of the same colour: the most that is promised</text>')
     pathlib.Path(file).write_text('\n'.join([*out, '</svg>', '']))

@@ -9,9 +9,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'tests/lib'
 import cluster_testing as ct  # noqa: E402
 import hansa_testing as ht  # noqa: E402
 
+DOCS = ht.ROOT / 'docs'
+
 
 def write(text, heading):
-    file = ht.ROOT / 'docs/benchmarks.md'
+    file = DOCS / 'benchmarks.md'
     whole = file.read_text()
     start = whole.find(heading)
     if start < 0:
