@@ -84,6 +84,7 @@ TEST_F(BlobsTest, MountOfWhatIsNotThereOpensASessionInstead) {
 
 TEST_F(BlobsTest, DeleteIsFinalUntilTheNextPush) {
   bed.push_blob("team/app", "text");
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(bed.pull_blob("team/app", digest("text")), "text");
   ASSERT_TRUE(erase(bed.alice(), "team/app", digest("text")));
   EXPECT_EQ(bed.pull_blob("team/app", digest("text")), "not_found");
   EXPECT_TRUE(fails_with(erase(bed.alice(), "team/app", digest("text")), ErrorCode::not_found));

@@ -19,16 +19,31 @@ PagePlan plan_of(const Page& page) {
 
 }  // namespace
 
+// On one node a page is kept until its repository changes.
 io::Task<Result<NameList>> Service::list_tags(auth::Access who, oci::RepositoryName repository, Page page) {
   HANSA_CO_CHECK(require(who, auth::Action::read, repository));
+  const PageStart start{.after = page.after, .limit = plan_of(page).limit};
+  const bool keep = !cluster_ && start.limit <= max_page;
+  if (keep) {
+    HANSA_CO_TRY(const auto fence, co_await catalog_.barrier());
+    if (const auto known = tag_pages_.find(fence, repository, start)) co_return *known;
+  }
+  HANSA_CO_TRY(auto read, co_await read_tags(repository, std::move(page)));
+  if (keep) tag_pages_.put({}, read.revision, repository, start, std::make_shared<const NameList>(read.list));
+  co_return std::move(read.list);
+}
+
+io::Task<Result<Service::TagList>> Service::read_tags(oci::RepositoryName repository, Page page) {
   const auto plan = plan_of(page);
-  NameList list;
+  TagList out;
+  NameList& list = out.list;
   std::string after = page.after;
   while (true) {
     HANSA_CO_TRY(auto seen, co_await fresh_or_stale());
     auto& view = seen.view;
     list.stale = list.stale || seen.outage;
     if (list.names.empty()) {
+      out.revision = view.revision();
       HANSA_CO_TRY(const auto state, view.repository_state(repository));
       if (!state || !state->populated()) {
         Error none =
@@ -36,12 +51,12 @@ io::Task<Result<NameList>> Service::list_tags(auth::Access who, oci::RepositoryN
         co_return missing_from(seen, repository, std::move(none));
       }
     }
-    if (plan.limit == 0) co_return list;
+    if (plan.limit == 0) co_return out;
     const std::size_t want = std::min(plan.step(), plan.limit - list.names.size());
     HANSA_CO_TRY(auto found, view.list_tags(repository, after, want));
     std::ranges::move(found.names, std::back_inserter(list.names));
     list.more = found.more;
-    if (!found.more || list.names.size() >= plan.limit) co_return list;
+    if (!found.more || list.names.size() >= plan.limit) co_return out;
     after = list.names.back();
   }
 }

@@ -55,6 +55,20 @@ TEST_F(ListsTest, DeletedTagsAreGone) {
   EXPECT_EQ(tags("team/app")->names, (Names{"v3"}));
 }
 
+// Pages are kept until their repository changes.
+TEST_F(ListsTest, APageShowsEachChangeAtOnce) {
+  const registry::Page page{.limit = 3, .after = "a"};
+  for (const auto* tag : {"a", "b", "c"}) bed.push_image("team/app", tag, {"layer"});
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(tags("team/app", page)->names, (Names{"b", "c"}));
+  bed.push_image("team/app", "d", {"layer"});
+  EXPECT_EQ(tags("team/app", page)->names, (Names{"b", "c", "d"}));
+  EXPECT_EQ(tags("team/app", {.limit = 1, .after = "a"})->names, (Names{"b"}));
+  ASSERT_TRUE(bed.remove("team/app", "b"));
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(tags("team/app", page)->names, (Names{"c", "d"}));
+  bed.rights->hidden.insert(name("team/app"));
+  EXPECT_TRUE(fails_with(tags("team/app", page), ErrorCode::denied)) << "kept for those only who may read it";
+}
+
 TEST_F(ListsTest, RepositoriesShowWhatTheCallerMayRead) {
   for (const auto* where : {"b/one", "a/two", "a/three", "hidden/x"}) bed.push_image(where, "v1", {"layer"});
   bed.rights->hidden.insert(name("hidden/x"));

@@ -66,7 +66,8 @@ Service::Service(catalog::Catalog& catalog, blob::BlobStore& blobs, io::Random& 
           blobs, random, [&catalog] { return catalog.newest_tick(); }, session_options(options, cluster_)),
       bodies_(options.manifest_cache),
       looks_(catalog.changes()),
-      blob_looks_(catalog.changes()) {
+      blob_looks_(catalog.changes()),
+      tag_pages_(catalog.changes()) {
   if (!cluster_) return;
   search_ = std::make_unique<SessionSearch>(SessionSearch::Ports{.peers = cluster_->peers,
                                                                  .members = cluster_->members,

@@ -15,7 +15,16 @@
 
 namespace hansa::registry {
 
-inline constexpr int max_receipt_renewals = 5;       // of one commit, before unavailable
+inline constexpr int max_receipt_renewals = 5;  // of one commit, before unavailable
+struct PageStart {
+  std::string after;
+  std::size_t limit = 0;
+  bool operator==(const PageStart&) const = default;
+};
+inline std::size_t hash_of(const PageStart& start) {
+  return std::hash<std::string>{}(start.after) ^ start.limit;
+}
+
 inline constexpr std::size_t max_unpaged = 100'000;  // names in an answer to a client that asks for no page
 inline constexpr std::size_t upload_buffer = 1024 * 1024;
 inline constexpr std::size_t kept_buffers = 16;
@@ -67,6 +76,11 @@ class Service final : public RegistryService {
   io::Task<Result<void>> adopt_blob(auth::Access who, oci::RepositoryName repository, oci::Digest digest,
                                     std::string file) override;
   io::Task<Result<NameList>> list_tags(auth::Access who, oci::RepositoryName repository, Page page) override;
+  struct TagList {
+    NameList list;
+    catalog::Revision revision = 0;  // that the first names are of
+  };
+  io::Task<Result<TagList>> read_tags(oci::RepositoryName repository, Page page);
   io::Task<Result<NameList>> list_repositories(auth::Access who, Page page) override;
   io::Task<Result<ReferrerList>> list_referrers(auth::Access who, oci::RepositoryName repository, oci::Digest subject,
                                                 std::vector<std::string> types, Page page) override;
@@ -92,8 +106,8 @@ class Service final : public RegistryService {
   Error missing_from(Seen& seen, const oci::RepositoryName& repository, Error otherwise);
 
   struct FoundManifest {
-    SharedLooks<catalog::ManifestState>::Seen state;  // never null
-    bool renewable = true;                            // found behind a barrier of this node
+    std::shared_ptr<const catalog::ManifestState> state;  // never null
+    bool renewable = true;                                // found behind a barrier of this node
     bool stale = false;
   };
   io::Task<Result<FoundManifest>> find_manifest(auth::Access who, oci::RepositoryName repository,
@@ -212,8 +226,10 @@ class Service final : public RegistryService {
   UploadSessions sessions_;
   std::unique_ptr<SessionSearch> search_;  // of a member of a cluster
   BodyCache bodies_;
-  SharedLooks<catalog::ManifestState> looks_;
-  SharedLooks<catalog::BlobState> blob_looks_;  // of one node: in a cluster the view also says where the bytes are
+  SharedLooks<oci::Reference, catalog::ManifestState> looks_;
+  SharedLooks<oci::Reference, catalog::BlobState>
+      blob_looks_;                                  // of one node: in a cluster the view also says where the bytes are
+  SharedLooks<PageStart, NameList, 64> tag_pages_;  // likewise, of at most max_page names
   std::mutex refusals_mutex_;
   io::LogPace refusals_pace_;
   std::mutex buffers_mutex_;

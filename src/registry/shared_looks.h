@@ -3,7 +3,8 @@
 // and before their answer, so that reads stay linearizable. A look holds
 //  - for those who passed one barrier together (meta::Fence::round): nothing outlives its round;
 //  - on one node until its repository changes (catalog::Changes).
-// `State` is what was seen of a repository's manifest or blob. Thread-safe.
+// `State` is what was seen of a repository under `Key`: of a manifest or a blob by its reference, of a page of tags by
+// where it begins. `Key` has == and hash_of(key). Thread-safe.
 #pragma once
 
 #include <array>
@@ -17,7 +18,14 @@
 
 namespace hansa::registry {
 
-template <class State>
+inline std::size_t hash_of(const oci::Reference& reference) {
+  const auto* const tag = std::get_if<oci::Tag>(&reference);
+  return tag != nullptr ? std::hash<std::string>{}(tag->text())
+                        : std::hash<oci::Digest>{}(std::get<oci::Digest>(reference));
+}
+
+// `places`: by hash, one look in each: only what is hot has to find its place.
+template <class Key, class State, std::size_t places = 1024>
 class SharedLooks {
  public:
   using Seen = std::shared_ptr<const State>;
@@ -25,28 +33,28 @@ class SharedLooks {
   explicit SharedLooks(const catalog::Changes* changes) : changes_(changes) {}
 
   // Null: look yourself.
-  Seen find(const meta::Fence& fence, const oci::RepositoryName& repository, const oci::Reference& reference) {
+  Seen find(const meta::Fence& fence, const oci::RepositoryName& repository, const Key& key) {
     if (changes_ == nullptr && fence.round == 0) return nullptr;
-    Place& here = place(repository, reference);
+    Place& here = place(repository, key);
     const std::lock_guard guard(here.mutex);
-    if (here.state == nullptr || here.reference != reference || here.repository != repository) return nullptr;
+    if (here.state == nullptr || here.key != key || here.repository != repository) return nullptr;
     const bool of_round = fence.round != 0 && here.round == fence.round;
     const bool holds = changes_ != nullptr && changes_->unchanged_since(repository.text(), here.revision);
     return of_round || holds ? here.state : nullptr;
   }
 
   // From a snapshot of `revision` that was taken behind this fence.
-  void put(const meta::Fence& fence, meta::Revision revision, const oci::RepositoryName& repository,
-           const oci::Reference& reference, Seen state) {
+  void put(const meta::Fence& fence, meta::Revision revision, const oci::RepositoryName& repository, const Key& key,
+           Seen state) {
     if (changes_ == nullptr && fence.round == 0) return;
-    Place& here = place(repository, reference);
+    Place& here = place(repository, key);
     const std::lock_guard guard(here.mutex);
     // Who looked long ago does not push out what was seen since.
     if (changes_ != nullptr && here.revision > revision) return;
     here.round = fence.round;
     here.revision = revision;
     here.repository = repository;
-    here.reference = reference;
+    here.key = key;
     here.state = std::move(state);
   }
 
@@ -56,16 +64,12 @@ class SharedLooks {
     std::uint64_t round = 0;
     meta::Revision revision = 0;
     oci::RepositoryName repository;
-    oci::Reference reference;
+    Key key;
     Seen state;
   };
-  static constexpr std::size_t places = 1024;  // by hash, one look in each: only what is hot has to find its place
 
-  Place& place(const oci::RepositoryName& repository, const oci::Reference& reference) {
-    const auto* const tag = std::get_if<oci::Tag>(&reference);
-    const std::size_t of_reference = tag != nullptr ? std::hash<std::string>{}(tag->text())
-                                                    : std::hash<oci::Digest>{}(std::get<oci::Digest>(reference));
-    return looks_[(std::hash<oci::RepositoryName>{}(repository) ^ of_reference) % places];
+  Place& place(const oci::RepositoryName& repository, const Key& key) {
+    return looks_[(std::hash<oci::RepositoryName>{}(repository) ^ hash_of(key)) % places];
   }
 
   const catalog::Changes* changes_;

@@ -10,7 +10,7 @@ namespace {
 
 class SharedLooksTest : public ::testing::Test {
  protected:
-  using Looks = SharedLooks<catalog::ManifestState>;
+  using Looks = SharedLooks<oci::Reference, catalog::ManifestState>;
   static oci::RepositoryName repository(std::string_view text) { return oci::RepositoryName::parse(text).value(); }
   static oci::Reference reference(std::string_view text) { return oci::parse_reference(text).value(); }
   static Looks::Seen state(std::uint64_t size) {
