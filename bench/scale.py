@@ -28,6 +28,7 @@ PAGE = 100
 ROUNDS = 3
 SECONDS = 3
 PUSHES = 300
+SET_SECONDS = 3600  # the longest that a set may take
 ORPHANS = (10_000, 100_000)
 ORPHAN_SECONDS = 900  # the longest that a collection of them may take before the run is given up
 HEADING = '## As it grows'
@@ -43,12 +44,18 @@ def put_script(repository, count):
     """Manifests that differ, each under a tag of its own."""
     config, layer = b'{}', b'a layer'
     head, rest = loads.manifest(config, [layer], annotations={'number': '@'}).decode().split('@')
-    return f'''local n = 0
+    return f'''local n, answered = -2, 0  -- wrk asks once for nothing
+response = function(status)
+  if status == 200 then return end
+  if status ~= 201 then os.exit(1) end
+  answered = answered + 1
+  if answered == {count} then os.exit(0) end
+end
 request = function()
   n = n + 1
-  if n > {count} then wrk.thread:stop() end
+  if n >= {count} then return wrk.format("GET", "/v2/") end
   local body = [==[{head}]==] .. n .. [==[{rest}]==]
-  return wrk.format("PUT", string.format("/v2/{repository}/manifests/t%07d", n - 1), {{["Content-Type"] = "{ht.OCI_MANIFEST}"}}, body)
+  return wrk.format("PUT", string.format("/v2/{repository}/manifests/t%07d", n), {{["Content-Type"] = "{ht.OCI_MANIFEST}"}}, body)
 end
 '''
 
@@ -73,7 +80,7 @@ def made_set(count, folder):
                 server.push_blob(repository, blob)
             script = folder / 'put.lua'
             script.write_text(put_script(repository, tags))
-            subprocess.run(['wrk', '-t1', '-c16', '-d3600s', '--timeout', '60s', '-s', str(script), f'http://127.0.0.1:{server.port}/'],
+            subprocess.run(['wrk', '-t1', '-c16', f'-d{SET_SECONDS}s', '--timeout', '60s', '-s', str(script), f'http://127.0.0.1:{server.port}/'],
                            capture_output=True, text=True, check=True)
             last = server.request('GET', f'/v2/{repository}/manifests/{tag(tags - 1)}')
             if last.status != 200:
