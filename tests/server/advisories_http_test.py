@@ -81,7 +81,10 @@ class Http(ht.TestCase):
         blob = f'/v2/{NAME}/blobs/uploads/?digest={ht.sha256(b"planted")}'
         mount = f'/v2/team/public/blobs/uploads/?mount={self.layer}&from={NAME}'
         requests = [('POST', blob, b'planted'), ('POST', mount, None), ('POST', f'/v2/{NAME}/blobs/uploads/', None),
-                    ('PUT', f'/v2/{NAME}/manifests/v1', b'{}'), ('DELETE', f'/v2/{NAME}/manifests/v1', None)]
+                    ('PUT', f'/v2/{NAME}/manifests/v1', b'{}'), ('DELETE', f'/v2/{NAME}/manifests/v1', None),
+                    ('PATCH', f'/v2/{NAME}/blobs/uploads/x-sha256-y', b'planted'),
+                    ('PUT', f'/v2/{NAME}/blobs/uploads/x-sha256-y?digest={self.layer}', None),
+                    ('DELETE', f'/v2/{NAME}/blobs/uploads/x-sha256-y', None)]
         here = f'http://127.0.0.1:{self.target.port}'
         for fields in ({'Origin': f'http://{STRANGER}'}, {'Origin': 'null'}, {'Sec-Fetch-Site': 'cross-site'},
                        {'Sec-Fetch-Site': 'same-site', 'Origin': 'http://127.0.0.1:1'}, {'Origin': here + '1'}):
@@ -157,6 +160,8 @@ class Http(ht.TestCase):
             status, _, body = self.raw(hc.request('GET /v2/ HTTP/1.1', 'Authorization: ' + text, 'Connection: close'))
             self.assertIn(status, (400, 401, 431), text[:20])
             self.assertLess(len(body), 1000)
+            if len(text) >= many:
+                self.assertIn(b'too long', body, text[:20])  # before anything is taken apart
 
 
 if __name__ == '__main__':
