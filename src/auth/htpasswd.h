@@ -22,7 +22,7 @@ class Htpasswd {
   static Htpasswd parse(std::string_view text);
 
   // Is it this user's password? Slow on purpose (tens of milliseconds): call it on Pool::auth. An unknown user costs
-  // as much as a known one: `salt` chooses whose hash is computed, in vain.
+  // as much as a known one: `salt`, the same for the same name, chooses whose hash is computed, in vain.
   bool verify(const std::string& user, const std::string& password, std::uint64_t salt) const;
 
   std::size_t size() const { return hashes_.size(); }

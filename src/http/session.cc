@@ -180,7 +180,7 @@ io::Task<Response> Session::call_handler(Request& request) {
   } catch (...) {
     failure = "an exception of unknown type";
   }
-  loop_.server.log.error("a request handler failed", {{"target", request.target}, {"error", failure}});
+  loop_.server.log.error("a request handler failed", {{"path", request.path()}, {"error", failure}});
   co_return text_response(500, "the request could not be handled because of a bug");
 }
 
@@ -206,7 +206,7 @@ io::Task<bool> Session::exchange() {
   const bool closes = !keep || plan_body(response, facts).until_close;
   const auto sent = co_await send_response(loop_, channel_, response, facts);
   if (!sent) {
-    loop_.server.log.debug("a response was cut", {{"target", request.target}, {"error", describe(sent.error())}});
+    loop_.server.log.debug("a response was cut", {{"path", request.path()}, {"error", describe(sent.error())}});
     end_ = End::cut;
     co_return false;
   }

@@ -92,6 +92,16 @@ struct Mistake {
   std::vector<std::string> says;
 };
 
+// What cannot be read may be a password.
+TEST(Config, text_that_is_not_JSON_is_not_repeated) {
+  for (const std::string end : {"", "\n\"}", "\\x\"}", "'; expected \n\"}"}) {
+    const auto refused = parse("c.json", R"({"storage":{"rootDirectory":"/d"},"cluster":{"hashKey":"canary)" + end);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().message.find("canary"), std::string::npos) << refused.error().message;
+    EXPECT_NE(refused.error().message.find("line "), std::string::npos) << refused.error().message;
+  }
+}
+
 TEST(Config, each_kind_of_mistake_is_named_with_its_key_and_what_to_do) {
   const Mistake mistakes[] = {
       {"", {"c.json", "not valid JSON", "line 1"}},

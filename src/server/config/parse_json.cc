@@ -5,6 +5,15 @@
 namespace hansa::server::config {
 namespace {
 
+// The library's words without the text that it read last, which may be a secret.
+std::string without_text(std::string words) {
+  const std::size_t from = words.find("; last read: '");
+  if (from == std::string::npos) return words;
+  const std::size_t expected = words.rfind("'; expected ");
+  const std::size_t to = expected == std::string::npos || expected < from ? words.size() : expected + 1;
+  return words.erase(from, to - from);
+}
+
 // Builds the tree event by event: a DOM would hide duplicate keys.
 class Builder final : public nlohmann::json_sax<nlohmann::json> {
  public:
@@ -32,7 +41,7 @@ class Builder final : public nlohmann::json_sax<nlohmann::json> {
     const std::string text = error.what();
     const std::size_t end = text.find("] ");
     problem_ = make_error(ErrorCode::invalid, Subject::config,
-                          "not valid JSON: " + (end == std::string::npos ? text : text.substr(end + 2)));
+                          "not valid JSON: " + without_text(end == std::string::npos ? text : text.substr(end + 2)));
     return false;
   }
 
