@@ -220,7 +220,9 @@ std::optional<int> EtcdProcess::running() {
   const auto stat = stat_of(pid);
   if (!stat || stat->state == 'Z' || !started.starts_with(stat->started + "\n")) return std::nullopt;
   // A copy of the folder names the etcd of the one that it was copied from.
-  if (!words_of(pid).contains("--data-dir=" + path("member"))) return std::nullopt;
+  // One that was started a moment ago has no words yet: the new image's arguments come after the old one is gone.
+  const auto words = words_of(pid);
+  if (!words.empty() && !words.contains("--data-dir=" + path("member"))) return std::nullopt;
   return pid;
 }
 
