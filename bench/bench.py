@@ -125,14 +125,14 @@ def main():
     parser.add_argument('--write', action='store_true', help='put the table and the plot into docs')
     options = parser.parse_args()
     wanted = [case for case in comparison.cases(options.seconds, options.quick) if (options.cases or '') in case.name]
-    memory = [case for case in idle.cases(options.quick) if (options.cases or '') in case.name]
+    memory = (options.cases or '') in idle.NAME
     if not wanted and not memory:
         sys.exit(f'bench: no case has {options.cases!r} in its name')
     folder = pathlib.Path(tempfile.mkdtemp(prefix='hansa-bench-'))
     peers, rows, others = {}, [], []
     try:
         if memory:
-            others += idle.measure(memory, folder, print)
+            others = idle.measure(folder, idle.SOME if options.quick else idle.MANY, print)
         if wanted:
             peers = comparison.start(folder)
             progress = Progress(sum(options.rounds * (1 + sum(name in peers for name in case.others.values())) for case in wanted))

@@ -39,14 +39,11 @@ def start(folder):
     tls = ht.Certificates(folder / 'certificates')
     started = []
     try:
-        started.append(servers.start_hansa(folder))
+        for plain in servers.starters():
+            started.append(plain(folder))
         started.append(servers.start_hansa(folder, 'hansa+rights', user=servers.USER))
         started.append(servers.start_hansa(folder, 'hansa+tls', tls=tls))
-        started.append(servers.start_nginx(folder))
         started.append(servers.start_nginx(folder, 'nginx+tls', tls=tls))
-        started.append(servers.start_registry(folder))
-        if 'ZOT_BIN' in servers.os.environ:
-            started.append(servers.start_zot(folder))
         fill(started, folder)
     except BaseException:
         for peer in started:
@@ -63,7 +60,6 @@ def fill(started, folder):
     tags = [f'v{number:03}' for number in range(TAGS)]
     small = fresh_small(source)
     for peer in started:
-        peer.scratch = folder
         peer.mountable = [ht.sha256(blob) for blob in small]
         if not peer.pushes:
             continue

@@ -7,13 +7,13 @@ import multiprocessing
 import pathlib
 import re
 import socket
-import subprocess
 import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'tests/lib'))
 import hansa_testing as ht  # noqa: E402
 import hostile_corpus as hc  # noqa: E402
+import loads  # noqa: E402
 import report  # noqa: E402
 
 SECONDS, CONNECTIONS, ROUNDS = 8, 8, 3
@@ -56,33 +56,21 @@ def dawdle(port):
         time.sleep(1)
 
 
-def latencies(port):
-    """(median, p99) in milliseconds, requests per second."""
-    done = subprocess.run(['wrk', '-t1', f'-c{CONNECTIONS}', f'-d{SECONDS}s', '--latency', '-H', f'Accept: {ht.OCI_MANIFEST}',
-                           f'http://127.0.0.1:{port}{MANIFESTS}/v1'], capture_output=True, text=True, check=True)
-    if 'Non-2xx' in done.stdout or 'Socket errors' in done.stdout:
-        raise SystemExit(f'an honest client got errors:\n{done.stdout}')
-
-    def milliseconds(name):
-        value, unit = re.search(rf'{name}%\s+([\d.]+)(us|ms|s)', done.stdout).groups()
-        return float(value) * {'us': 0.001, 'ms': 1, 's': 1000}[unit]
-    return milliseconds('50'), milliseconds('99'), float(re.search(r'Requests/sec:\s+([\d.]+)', done.stdout).group(1))
-
-
 def measure(folder):
     server = ht.Server(folder, config={'log': {'level': 'error'}})
     try:
         server.start()
         digest = server.push_image('bench/app', 'v1')
         image = server.request('GET', f'{MANIFESTS}/v1').body
+        url = f'http://127.0.0.1:{server.port}{MANIFESTS}/v1'
         rows = {'alone': [], 'attacked': []}
         for _ in range(ROUNDS):
-            rows['alone'].append(latencies(server.port))
+            rows['alone'].append(loads.latencies(url, CONNECTIONS, SECONDS))
             attackers = [multiprocessing.Process(target=attack, args=(server.port, digest, image), daemon=True),
                          multiprocessing.Process(target=dawdle, args=(server.port,), daemon=True)]
             for attacker in attackers:
                 attacker.start()
-            rows['attacked'].append(latencies(server.port))
+            rows['attacked'].append(loads.latencies(url, CONNECTIONS, SECONDS))
             for attacker in attackers:
                 attacker.kill()
                 attacker.join()

@@ -1,14 +1,9 @@
 """What servers hold that do nothing: memory at rest, memory of a connection that waits, and whether those who ask feel
 ten thousand who do not. Each server is started anew for it.
 """
-import dataclasses
-import os
-import pathlib
-import re
 import resource
 import socket
 import statistics
-import subprocess
 
 import hansa_testing as ht
 import loads
@@ -20,30 +15,21 @@ SECONDS = 3
 ASKING = 8  # connections
 
 
-@dataclasses.dataclass
-class Case:
-    name: str
-    connections: int
+NAME = 'memory at rest and of idle connections'
 
 
-def cases(quick):
-    return [Case('memory at rest and of idle connections', SOME if quick else MANY)]
-
-
-def measure(wanted, folder, say):
+def measure(folder, connections, say):
+    """A row for each server."""
     rows = []
-    for case in wanted:
-        for start in (servers.start_hansa, servers.start_nginx, servers.start_registry,
-                      *([servers.start_zot] if 'ZOT_BIN' in os.environ else [])):
-            place = folder / f'idle-{len(rows)}'
-            place.mkdir()
-            peer = start(place)
-            try:
-                peer.scratch = place
-                rows.append(one(peer, place, case.connections))
-            finally:
-                peer.stop()
-            say(line(rows[-1]))
+    for number, start in enumerate(servers.starters()):
+        place = folder / f'idle-{number}'
+        place.mkdir()
+        peer = start(place)
+        try:
+            rows.append(one(peer, place, connections))
+        finally:
+            peer.stop()
+        say(line(rows[-1]))
     return rows
 
 
@@ -87,16 +73,8 @@ def one(peer, folder, connections):
 
 
 def latency(peer, path):
-    """p99 in milliseconds, of a closed loop of few connections: the median of three runs."""
-    seen = []
-    for _ in range(ROUNDS):
-        done = subprocess.run(['wrk', '-t1', f'-c{ASKING}', f'-d{SECONDS}s', '--latency', '-H', f'Accept: {ht.OCI_MANIFEST}',
-                               f'{peer.url}{path}'], capture_output=True, text=True)
-        if done.returncode:
-            raise SystemExit(f'{peer.name}: {done.stdout}{done.stderr}')
-        value, unit = re.search(r'99%\s+([\d.]+)(us|ms|s)', done.stdout).groups()
-        seen.append(float(value) * {'us': 0.001, 'ms': 1, 's': 1000}[unit])
-    return statistics.median(seen)
+    """p99 in milliseconds: the median of some runs."""
+    return statistics.median(loads.latencies(peer.url + path, ASKING, SECONDS)[1] for _ in range(ROUNDS))
 
 
 BARS = {'rest': 20, 'each': 8}

@@ -1,9 +1,11 @@
 """The loads: each returns {'cpu': the server's CPU per unit of work, 'wall': what a client saw}."""
+import json
 import pathlib
 import random
 import re
 import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'tests/lib'))
@@ -21,18 +23,32 @@ def wrk(peer, path, seconds, script=None, connections=CONNECTIONS):
     command = ['wrk', '-t1', f'-c{connections}', f'-d{seconds}s', '--timeout', '30s', '-H', f'Accept: {ht.OCI_MANIFEST}']
     for name, value in peer.fields.items():
         command += ['-H', f'{name}: {value}']
-    if script:
-        file = peer.scratch / 'load.lua'
-        file.write_text(script)
-        command += ['-s', str(file)]
-    before = peer.cpu()
-    done = subprocess.run([*command, f'{peer.url}{path}'], capture_output=True, text=True)
-    cpu = peer.cpu() - before
+    with tempfile.NamedTemporaryFile('w', suffix='.lua') as file:
+        if script:
+            file.write(script)
+            file.flush()
+            command += ['-s', file.name]
+        before = peer.cpu()
+        done = subprocess.run([*command, f'{peer.url}{path}'], capture_output=True, text=True)
+        cpu = peer.cpu() - before
     found = re.search(r'(\d+) requests in ([\d.]+)(s|m)', done.stdout)
     if not found or 'Non-2xx' in done.stdout or 'Socket errors' in done.stdout or int(found.group(1)) == 0:
         raise SystemExit(f'{peer.name} did not answer {path} as it should:\n{done.stdout}{done.stderr}')
     count = int(found.group(1))
     return {'cpu': cpu / count * 1e6, 'wall': count / seconds}
+
+
+def latencies(url, connections, seconds):
+    """Of a manifest's GETs in a closed loop: (median, p99) in milliseconds, requests per second."""
+    done = subprocess.run(['wrk', '-t1', f'-c{connections}', f'-d{seconds}s', '--latency', '-H', f'Accept: {ht.OCI_MANIFEST}', url],
+                          capture_output=True, text=True)
+    if done.returncode or 'Non-2xx' in done.stdout or 'Socket errors' in done.stdout:
+        raise SystemExit(f'a client that asks for {url} got errors:\n{done.stdout}{done.stderr}')
+
+    def milliseconds(name):
+        value, unit = re.search(rf'{name}%\s+([\d.]+)(us|ms|s)', done.stdout).groups()
+        return float(value) * {'us': 0.001, 'ms': 1, 's': 1000}[unit]
+    return milliseconds('50'), milliseconds('99'), float(re.search(r'Requests/sec:\s+([\d.]+)', done.stdout).group(1))
 
 
 def heads(peer, path, seconds):
@@ -134,6 +150,5 @@ def mounts(peer, seed, digests):
 
 
 def manifest(config, layers, **more):
-    import json
     return json.dumps({'schemaVersion': 2, 'mediaType': ht.OCI_MANIFEST, 'config': ht.descriptor(ht.OCI_CONFIG, config),
                        'layers': [ht.descriptor(ht.OCI_LAYER, layer) for layer in layers], **more}).encode()

@@ -172,6 +172,11 @@ def start_zot(folder):
     return Peer('zot', port, [os.environ['ZOT_BIN'], 'serve', folder / 'zot.json'])
 
 
+def starters():
+    """Each server in its plain way; zot where there is one."""
+    return [start_hansa, start_nginx, start_registry, *([start_zot] if 'ZOT_BIN' in os.environ else [])]
+
+
 def start_nginx(folder, name='nginx', tls=None):
     """As fast as it can be set: sendfile, kept files, no log, a worker for each core."""
     port, place = ht.free_port(), folder / name

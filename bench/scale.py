@@ -4,7 +4,10 @@ the cost of collecting grows with what is to be collected. Hansa is compared wit
 The sets are made by the server itself under eatmydata (a set is data that nobody loses anything with), pushed by wrk,
 and kept in $HANSA_BENCH_SETS (~/.cache/hansa/bench-sets) until a server cannot start on them.
 """
+import contextlib
 import hashlib
+import http.client
+import json
 import math
 import multiprocessing
 import os
@@ -60,6 +63,21 @@ end
 '''
 
 
+@contextlib.contextmanager
+def unsynced(folder, root=None):
+    """A server that syncs nothing, collects nothing, and is stopped at the end: it makes data, no figures."""
+    server = ht.Server(folder, config=IDLE, root=root)
+    server.config_file.write_text(json.dumps(server.config))
+    server.process = subprocess.Popen(['eatmydata', str(ht.BINARY), 'serve', str(server.config_file)], stdout=subprocess.DEVNULL,
+                                      stderr=subprocess.DEVNULL)
+    try:
+        server.wait_ready()
+        yield server
+        server.stop()
+    finally:
+        server.stop(signal.SIGKILL)
+
+
 def made_set(count, folder):
     """A data folder with one repository of so many tags and another of a hundred; made once, then copied by nobody."""
     place = SETS / str(count)
@@ -69,12 +87,7 @@ def made_set(count, folder):
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     print(f'making a set of {count} manifests in {place}', file=sys.stderr, flush=True)
-    server = ht.Server(folder / f'make-{count}', config=IDLE, root=part)
-    server.config_file.write_text(ht.json.dumps(server.config))
-    server.process = subprocess.Popen(['eatmydata', str(ht.BINARY), 'serve', str(server.config_file)], stdout=subprocess.DEVNULL,
-                                      stderr=subprocess.DEVNULL)
-    try:
-        server.wait_ready()
+    with unsynced(folder / f'make-{count}', root=part) as server:
         for repository, tags in ((SMALL, PAGE), (LARGE, count)):
             for blob in (b'{}', b'a layer'):
                 server.push_blob(repository, blob)
@@ -85,9 +98,6 @@ def made_set(count, folder):
             last = server.request('GET', f'/v2/{repository}/manifests/{tag(tags - 1)}')
             if last.status != 200:
                 raise SystemExit(f'the set was not made: {last.status} {last.body[:200]}')
-        server.stop()
-    finally:
-        server.stop(signal.SIGKILL)
     subprocess.run(['sync', '-f', str(part)], check=True)
     part.rename(place)
     return place
@@ -97,12 +107,7 @@ def started(root, folder, config, name='scale'):
     """(the server, seconds until it was ready)"""
     begun = time.monotonic()
     peer = servers.start_hansa(folder, name, root=root, **config)
-    peer.scratch = folder
     return peer, time.monotonic() - begun
-
-
-def median(values):
-    return statistics.median(values)
 
 
 def start_up(counts, folder):
@@ -113,7 +118,7 @@ def start_up(counts, folder):
             peer, taken = started(root, folder, IDLE, f'start-{count}-{number}')
             peer.stop()
             seconds.append(taken)
-        rows.append((f'ready with {count:,} manifests, s', f'{median(seconds):.2f}', '1' if count == max(counts) else ''))
+        rows.append((f'ready with {count:,} manifests, s', f'{statistics.median(seconds):.2f}', '1' if count == max(counts) else ''))
     return rows
 
 
@@ -134,8 +139,8 @@ def with_many(count, folder):
         memory = peak(peer)
     finally:
         peer.stop()
-    small, large = median(pages[SMALL]), median(pages[LARGE])
-    empty, full = ({key: median(value[key] for value in pushes[name]) for key in ('cpu', 'wall')} for name in pushes)
+    small, large = statistics.median(pages[SMALL]), statistics.median(pages[LARGE])
+    empty, full = ({key: statistics.median(value[key] for value in pushes[name]) for key in ('cpu', 'wall')} for name in pushes)
     return [(f'a page of {PAGE} tags of {PAGE}, of {count:,}: CPU µs', f'{small:.1f}, {large:.1f}: {large / small:.2f}x', '1.5x'),
             (f'push of a manifest into an empty repository, into {count:,} tags: CPU ms',
              f'{empty["cpu"]:.2f}, {full["cpu"]:.2f}: {full["cpu"] / empty["cpu"]:.2f}x', '1.2x'),
@@ -172,9 +177,8 @@ def peak(peer):
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith('VmHWM'))) / 1024
 
 
-def push_orphans(url_port, name, begin, end):
-    import http.client
-    session = http.client.HTTPConnection('127.0.0.1', url_port, timeout=60)
+def push_orphans(port, name, begin, end):
+    session = http.client.HTTPConnection('127.0.0.1', port, timeout=60)
     for number in range(begin, end):
         data = f'orphan {name} {number}'.encode()
         digest = 'sha256:' + hashlib.sha256(data).hexdigest()
@@ -191,12 +195,7 @@ def collection(folder):
     for count in ORPHANS:
         place = folder / f'orphans-{count}'
         place.mkdir()
-        server = ht.Server(place, config={**COLLECTING, 'storage': {**COLLECTING['storage'], 'gcDelay': '1h'}})
-        server.config_file.write_text(ht.json.dumps(server.config))
-        server.process = subprocess.Popen(['eatmydata', str(ht.BINARY), 'serve', str(server.config_file)], stdout=subprocess.DEVNULL,
-                                          stderr=subprocess.DEVNULL)
-        try:
-            server.wait_ready()
+        with unsynced(place) as server:
             cores = os.cpu_count() or 1
             step = math.ceil(count / cores)
             pushers = [multiprocessing.Process(target=push_orphans, args=(server.port, str(i), 0, min(step, count - i * step)))
@@ -205,8 +204,8 @@ def collection(folder):
                 pusher.start()
             for pusher in pushers:
                 pusher.join()
-        finally:
-            server.stop()
+            if any(pusher.exitcode for pusher in pushers):
+                raise SystemExit('not all orphans were taken')
         peer, _ = started(server.root, place, COLLECTING, 'collect')
         try:
             before, begun = peer.cpu(), time.monotonic()

@@ -251,6 +251,24 @@ class Lists(ht.TestCase):
 
 
 class Passwords(ht.TestCase):
+    def test_cve_2020_13794_the_time_of_a_name_is_the_same_for_every_password(self):
+        """Where hashes cost differently, a name whose time jumps would be known as nobody's."""
+        lines = [ht.run('htpasswd', '-nbB', '-C', str(cost), user, 'right').stdout for user, cost in (('alice', 4), ('bob', 11))]
+        (self.folder / 'users').write_text(''.join(lines))
+        server = self.server(config={'http': {'auth': {'htpasswd': {'path': str(self.folder / 'users')}}}})
+
+        def quickest(user):
+            times = []
+            for _ in range(2):
+                start = time.monotonic()
+                self.assertEqual(server.request('GET', '/v2/', user=user).status, 401)
+                times.append(time.monotonic() - start)
+            return min(times)
+        for name in ('alice', 'bob', 'carol', 'dan', 'eve', 'frank'):
+            times = [quickest(f'{name}:wrong{number}') for number in range(6)]
+            # One hash costs 128 times the other.
+            self.assertLess(max(times), 10 * min(times) + 0.03, f'{name}: {times}')
+
     def test_cve_2020_13794_a_name_that_is_no_users_is_refused_in_the_same_words_and_time(self):
         """CVE-2023-20902 and Dragonfly's CVE-2025-59350 too: an unknown user costs a hash as a known one does."""
         (self.folder / 'users').write_text(ht.run('htpasswd', '-nbB', '-C', '9', 'alice', 'right').stdout)

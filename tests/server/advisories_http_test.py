@@ -9,6 +9,8 @@ import hmac
 import http.client
 import json
 import pathlib
+import socket
+import struct
 import sys
 import time
 
@@ -18,6 +20,17 @@ import hostile_corpus as hc  # noqa: E402
 
 NAME = 'team/app'
 STRANGER = 'evil.example'
+
+
+def secret_of(server):
+    """What it makes tickets with."""
+    return next(filter(None, (json.loads(file.read_text()).get('secret') for file in server.root.glob('*.json'))))
+
+
+def make_ticket(key, name, digest, seconds):
+    until = f'{int(time.time()) + seconds:x}'
+    text = f'hansa ticket\n{name}\n{digest}\n{until}'
+    return f'{until}.{hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()}'
 
 
 class Http(ht.TestCase):
@@ -135,11 +148,8 @@ class Http(ht.TestCase):
         path = f'/v2/{NAME}/blobs/{self.layer}'
 
         def forge(key, name=NAME, digest=self.layer, seconds=60):
-            until = f'{int(time.time()) + seconds:x}'
-            text = f'hansa ticket\n{name}\n{digest}\n{until}'
-            return f'{until}.{hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()}'
-        keys = [json.loads(file.read_text()).get('secret') for file in self.target.root.glob('*.json')]
-        key = next(filter(None, keys))
+            return make_ticket(key, name, digest, seconds)
+        key = secret_of(self.target)
         right = self.target.request('GET', f'{path}?ticket={forge(key)}')
         self.assertEqual(right.status, 200, 'tickets are made otherwise now')
         forged = [forge(''), forge('0' * 64), forge('hansa'), forge(key, name='team/other'),
@@ -152,6 +162,20 @@ class Http(ht.TestCase):
             self.assertEqual(self.target.request('HEAD', f'{path}?ticket={ticket}').status, 401)
             self.assertEqual(self.target.request('GET', f'/v2/{NAME}/manifests/v1?ticket={ticket}').status, 401)
         self.assertEqual(self.target.request('GET', f'{path}?ticket=').status, 401)
+
+    def test_regclient_cve_2026_49349_a_ticket_is_in_no_log(self):
+        """Nor where an answer is cut in its middle, at the level at which most is told."""
+        server = self.server('talkative', users={'alice': 'a'}, config={'log': {'level': 'debug'}})
+        digest = server.push_blob(NAME, bytes(64 * 1024 * 1024), user='alice')
+        shown = make_ticket(secret_of(server), NAME, digest, 60)
+        wire = server.connect()
+        wire.connect()
+        wire.sock.sendall(hc.request(f'GET /v2/{NAME}/blobs/{digest}?ticket={shown} HTTP/1.1'))
+        self.assertIn(b' 200 ', wire.sock.recv(1000))
+        wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+        wire.close()
+        ht.wait_for(lambda: 'a response was cut' in server.log(), 20, 'the log tells of the answer that was cut')
+        self.assertNotIn(shown, server.log())
 
     def test_golang_jwt_cve_2025_30204_a_header_of_separators_costs_nothing(self):
         """What a parser could take apart a million times is refused by its length or its scheme."""
