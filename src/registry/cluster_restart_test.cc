@@ -31,7 +31,8 @@ TEST_F(ClusterTakeover, AMemberThatIsStartedAnewIsWaitedFor) {
   EXPECT_EQ(status("n2", some)->received, 6U);
 }
 
-// The one that is asked knows that its peer comes back, and asks it again.
+// The one that is asked knows that a peer comes back, and asks it again: the one that opened the upload, or another
+// that may have it.
 TEST_F(ClusterTakeover, AMemberThatIsAskedWaitsForOneThatIsStartedAnew) {
   const auto session = begin("n1");
   ASSERT_TRUE(append("n1", session, "abc"));
@@ -40,24 +41,31 @@ TEST_F(ClusterTakeover, AMemberThatIsAskedWaitsForOneThatIsStartedAnew) {
   ASSERT_EQ(received(append(other(taker), session, "def", 3)), 6U);  // which knows from here who has it
   bed["n1"].start();
   bed.settle();
-  bed[taker].stop();  // what it has lies on its disk, and is open no more
-  bed[taker].start();
-  bed.settle();
-  bed["n1"].pulses->stand_aside();
-  bed.shared.world.run_for(cluster::pulse_interval * 2);
-  bed.stop("n1", false);
-  std::optional<Result<UploadStatus>> done;
-  const auto ask = [this, &session](Member& at, std::optional<Result<UploadStatus>>* out) -> io::Task<void> {
-    io::MemorySource source(as_bytes(std::string_view("ghi")));
-    const ChunkRange range{.first = 6, .last = 8};
-    *out = co_await at.registry->append_upload(at.alice(), repository, session, range, source);
-  };
-  io::TaskScope scope(bed[other(taker)].executor);
-  scope.spawn("append", ask(bed[other(taker)], &done));
-  bed.shared.world.run_for(600ms);
-  bed["n1"].start();
-  ASSERT_TRUE(bed.shared.world.run_until([&] { return done.has_value(); }, 1min));
-  EXPECT_EQ(received(*done), 9U);
+  ASSERT_EQ(received(status("n1", session)), 6U);  // and so does this one
+  std::uint64_t size = 6;
+  const std::vector<std::pair<std::string, std::string>> turns = {{other(taker), "n1"}, {"n1", other(taker)}};
+  for (const auto& [asked, restarted] : turns) {
+    bed[taker].stop();  // what it has lies on its disk, and is open no more
+    bed[taker].start();
+    bed.settle();
+    bed[restarted].pulses->stand_aside();
+    bed.shared.world.run_for(cluster::pulse_interval * 2);
+    bed.stop(restarted, false);
+    std::optional<Result<UploadStatus>> done;
+    const auto ask = [this, &session, &size](Member& at, std::optional<Result<UploadStatus>>* out) -> io::Task<void> {
+      io::MemorySource source(as_bytes(std::string_view("ghi")));
+      const ChunkRange range{.first = size, .last = size + 2};
+      *out = co_await at.registry->append_upload(at.alice(), repository, session, range, source);
+    };
+    io::TaskScope scope(bed[asked].executor);
+    scope.spawn("append", ask(bed[asked], &done));
+    bed.shared.world.run_for(600ms);
+    bed[restarted].start();
+    ASSERT_TRUE(bed.shared.world.run_until([&] { return done.has_value(); }, 1min));
+    EXPECT_EQ(received(*done), size + 3) << restarted << " was started anew";
+    size += 3;
+    bed.settle();
+  }
 }
 
 // A rolling restart: each has only what lies on its disk, and they say the same.

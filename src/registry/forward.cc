@@ -60,32 +60,18 @@ bool Service::answers_pings(const io::NodeId& id) const {
   return std::ranges::find(members, id, &cluster::MemberState::id) != members.end() && cluster_->pulses.fresh(id);
 }
 
-// A member that is started anew is back within moments. `last`: the one that had it last.
-io::Task<Result<io::NodeId>> Service::find_patiently(SessionSearch::Wanted wanted, io::NodeId last) {
-  const auto& pulses = cluster_->pulses;
-  const io::BootTime began = catalog_.boot_time();
-  while (true) {
-    auto found = co_await search_->find(wanted);
-    if (found || found.error().code != ErrorCode::unavailable) co_return found;
-    const bool comes_back = pulses.leaving(wanted.opened_by) || pulses.leaving(last);
-    if (!comes_back || catalog_.boot_time() - began >= restart_patience) co_return found;
-    HANSA_CO_CHECK(co_await io::sleep_for(cluster::pulse_interval));
-  }
-}
-
 // Where it was last, or where it was opened, as long as that member answers; else where it is found.
 io::Task<Result<UploadStatus>> Service::serve_elsewhere(UploadCall call, io::ByteSource* body, io::NodeId opened_by) {
   const io::NodeId& self = cluster_->members.self();
   const SessionSearch::Wanted wanted{
       .repository = call.repository, .user = call.user, .id = call.session, .opened_by = opened_by};
   auto at = std::optional(search_->hint(call.session).value_or(opened_by));
-  io::NodeId last = *at;
   if (!answers_pings(*at)) at.reset();
   io::MemorySource none{ConstBytes{}};
   RewindSource again(body == nullptr ? none : *body);
   for (int tries = 0; tries < max_forwards;) {
     if (!at || (*at == self && !sessions_.find_open(call.session))) {
-      auto found = co_await find_patiently(wanted, last);
+      auto found = co_await search_->find(wanted);
       if (!found && found.error().code == ErrorCode::not_found && co_await is_done(call.repository, call.digest)) {
         co_return UploadStatus{.session = std::move(call.session), .received = 0};
       }
@@ -99,8 +85,7 @@ io::Task<Result<UploadStatus>> Service::serve_elsewhere(UploadCall call, io::Byt
       search_->note(call.session, *at);
     }
     ++tries;
-    last = *at;
-    auto done = co_await forward(last, call, body == nullptr ? nullptr : &again);
+    auto done = co_await forward(*at, call, body == nullptr ? nullptr : &again);
     if (done.answered && !done.elsewhere) co_return std::move(done.answer);
     search_->note(call.session, done.elsewhere.value_or(io::NodeId()));
     // It answers pings: a hiccup; unless it said that it stops.
@@ -191,7 +176,7 @@ io::Task<Result<io::PeerResponse>> Service::on_upload(io::PeerRequest request) {
                                        .user = call.user,
                                        .id = call.session,
                                        .opened_by = io::NodeId(*std::move(opened_by))};
-    auto at = co_await find_patiently(wanted, wanted.opened_by);
+    auto at = co_await search_->find(wanted);
     if (!at && at.error().code == ErrorCode::not_found && co_await is_done(call.repository, call.digest)) {
       co_return io::PeerResponse{.result = received_text(0), .body = nullptr};
     }

@@ -75,6 +75,7 @@ Service::Service(catalog::Catalog& catalog, blob::BlobStore& blobs, io::Random& 
                                                                  .relays = cluster_->relays,
                                                                  .blobs = blobs_,
                                                                  .sessions = sessions_,
+                                                                 .boot_time = [this] { return catalog_.boot_time(); },
                                                                  .log = log_});
 }
 

@@ -38,7 +38,6 @@ inline constexpr io::Duration find_pause = std::chrono::seconds(2);            /
 inline constexpr io::Duration forward_limit = std::chrono::seconds(5);         // of a forwarded call without a body
 inline constexpr io::Duration forward_stall_limit = std::chrono::seconds(10);  // the owner takes no byte for so long
 inline constexpr int max_forwards = 3;  // members that one request is passed on to, one after the other
-inline constexpr io::Duration restart_patience = std::chrono::seconds(3);  // for a member that said that it stops
 inline constexpr int max_relay_tries = 2;
 inline constexpr io::Duration forward_end_limit = std::chrono::minutes(2);  // it has all bytes: sync, copies, commit
 
@@ -181,7 +180,6 @@ class Service final : public RegistryService {
   };
   // Wherever the session is. `body` null: none.
   io::Task<Result<UploadStatus>> serve_upload(UploadCall call, io::ByteSource* body);
-  io::Task<Result<io::NodeId>> find_patiently(SessionSearch::Wanted wanted, io::NodeId last);
   io::Task<Result<UploadStatus>> serve_elsewhere(UploadCall call, io::ByteSource* body, io::NodeId opened_by);
   // Sessions that this node has.
   io::Task<Result<UploadStatus>> serve_here(UploadCall call, io::ByteSource& body);

@@ -48,8 +48,9 @@ std::optional<SessionChoice> choose_owner(const std::vector<SessionClaim>& claim
 
 struct SessionSearch::Heard {
   std::vector<SessionClaim> claims;
-  std::string silent_now;  // answers pings, and not this
-  std::string silent;      // its lease stands
+  std::string silent_now;   // answers pings, and not this
+  std::string silent;       // its lease stands
+  bool comes_back = false;  // one that did not answer said that it stops
 };
 
 io::Task<void> SessionSearch::ask(cluster::MemberState member, std::string arguments, Heard* heard) {
@@ -62,6 +63,7 @@ io::Task<void> SessionSearch::ask(cluster::MemberState member, std::string argum
   }
   // An older member does not know the question, and keeps nothing that could be taken up.
   if (answer.error().code == ErrorCode::not_found || answer.error().code == ErrorCode::unsupported) co_return;
+  if (p_.pulses.leaving(member.id)) heard->comes_back = true;
   const std::string what = member.id.value() + ": " + answer.error().message;
   if (p_.pulses.fresh(member.id)) heard->silent_now += (heard->silent_now.empty() ? "" : "; ") + what;
   if (member.alive) heard->silent += (heard->silent.empty() ? "" : "; ") + what;
@@ -122,9 +124,21 @@ io::Task<std::uint64_t> SessionSearch::highest_term(Wanted wanted) {
 }
 
 io::Task<Result<io::NodeId>> SessionSearch::find(Wanted wanted) {
+  const io::BootTime began = p_.boot_time();
+  while (true) {
+    bool comes_back = false;
+    auto found = co_await find_once(wanted, &comes_back);
+    if (found || found.error().code != ErrorCode::unavailable) co_return found;
+    if (!comes_back || p_.boot_time() - began >= restart_patience) co_return found;
+    HANSA_CO_CHECK(co_await io::sleep_for(cluster::pulse_interval));
+  }
+}
+
+io::Task<Result<io::NodeId>> SessionSearch::find_once(Wanted wanted, bool* comes_back) {
   auto heard = co_await hear(wanted, false);
   // Last: what the others were asked about may have come here meanwhile.
   if (auto own = co_await own_claim(wanted.id)) heard.claims.push_back(*std::move(own));
+  *comes_back = heard.comes_back;
   if (!heard.silent_now.empty()) co_return not_asked(heard.silent_now);
   auto choice = choose_owner(heard.claims, wanted.opened_by);
   if (!choice) co_return heard.silent.empty() ? nobody_has_it() : not_asked(heard.silent);

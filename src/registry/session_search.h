@@ -19,11 +19,13 @@
 // Range) until the client has asked. A Content-Range is checked as ever.
 //
 // Nothing is taken up while a member that answers pings says nothing: unavailable. If nobody has anything: not_found,
-// or unavailable while a member that could not be asked has a standing lease.
+// or unavailable while a member that could not be asked has a standing lease. Before it says unavailable, a search
+// waits for members that said that they stop: one that is started anew is back within moments.
 //
 // Thread-safe. What is given outlives it.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -38,7 +40,8 @@
 
 namespace hansa::registry {
 
-inline constexpr io::Duration search_limit = std::chrono::seconds(1);  // of asking the members
+inline constexpr io::Duration search_limit = std::chrono::seconds(1);      // of asking the members
+inline constexpr io::Duration restart_patience = std::chrono::seconds(3);  // with members that said that they stop
 inline constexpr std::size_t max_hints = 10'000;
 
 // What a member has of a session.
@@ -67,6 +70,7 @@ class SessionSearch {
     cluster::Relays& relays;
     blob::BlobStore& blobs;
     UploadSessions& sessions;
+    std::function<io::BootTime()> boot_time;
     Logger& log;
   };
   explicit SessionSearch(Ports ports) : p_(ports) {}
@@ -91,6 +95,7 @@ class SessionSearch {
 
  private:
   struct Heard;
+  io::Task<Result<io::NodeId>> find_once(Wanted wanted, bool* comes_back);
   io::Task<Heard> hear(Wanted wanted, bool only_living);
   io::Task<std::optional<SessionClaim>> own_claim(std::string id);
   io::Task<void> ask(cluster::MemberState member, std::string arguments, Heard* heard);
