@@ -48,23 +48,25 @@ std::string kilobyte(std::size_t number) {
   text.resize(1024, 's');
   return text;
 }
+// The smallest blob that has a file of checksums.
+const std::string two_chunks(blob::chunk_size + 1, 't');
 
-// verifyEvery 0: each byte of a blob and of its checksums in turn.
+// verifyEvery 0: each byte of a blob, and of checksums, in turn.
 TEST_F(ClusterHeal, WhicheverByteIsFlippedTheRightOnesAreServedAndComeBackFromAPeer) {
   for (std::size_t i = 0; i < blobs_to_flip(); ++i) push_everywhere(kilobyte(i));
+  push_everywhere(two_chunks);
   restart("n2", 0s);
-  for (std::size_t i = 0; i < blobs_to_flip(); ++i) {
-    const std::string text = kilobyte(i);
+  const auto flip_each_of = [this](const std::string& text, const char* end) {
     const auto wanted = digest(text);
     ASSERT_EQ(bed["n2"].pull_blob("team/app", wanted), text);
-    for (const std::string end : {"", ".crc"}) {
-      for (std::uint64_t at = 0; at < file_size("n2", wanted, end.c_str()); ++at) {
-        flip("n2", wanted, at, end.c_str());
-        ASSERT_EQ(bed["n2"].pull_blob("team/app", wanted), text) << at << end;
-        ASSERT_TRUE(bed["n2"].has_file(wanted)) << at << end;
-      }
+    for (std::uint64_t at = 0; at < file_size("n2", wanted, end); ++at) {
+      flip("n2", wanted, at, end);
+      ASSERT_EQ(bed["n2"].pull_blob("team/app", wanted), text) << at << end;
+      ASSERT_TRUE(bed["n2"].has_file(wanted)) << at << end;
     }
-  }
+  };
+  for (std::size_t i = 0; i < blobs_to_flip(); ++i) flip_each_of(kilobyte(i), "");
+  flip_each_of(two_chunks, ".crc");
   // Damaged checksums are made anew from sound bytes.
   EXPECT_EQ(bed["n2"].damaged.size(), blobs_to_flip() * 1024);
   EXPECT_EQ(bed["n2"].copies->fetched_blobs(), blobs_to_flip() * 1024);
@@ -72,18 +74,17 @@ TEST_F(ClusterHeal, WhicheverByteIsFlippedTheRightOnesAreServedAndComeBackFromAP
 
 // The default: what a process has checked it believes for a day; after a restart nothing is believed.
 TEST_F(ClusterHeal, AfterARestartWhicheverByteWasFlippedIsFound) {
-  for (std::size_t i = 0; i < blobs_to_flip(); ++i) {
-    const std::string text = kilobyte(i);
+  const auto flip_each_of = [this](const std::string& text, const char* end) {
     push_everywhere(text);
     const auto wanted = digest(text);
-    for (const std::string end : {"", ".crc"}) {
-      for (std::uint64_t at = 0; at < file_size("n2", wanted, end.c_str()); ++at) {
-        flip("n2", wanted, at, end.c_str());
-        restart("n2", 24h);
-        ASSERT_EQ(bed["n2"].pull_blob("team/app", wanted), text) << at << end;
-      }
+    for (std::uint64_t at = 0; at < file_size("n2", wanted, end); ++at) {
+      flip("n2", wanted, at, end);
+      restart("n2", 24h);
+      ASSERT_EQ(bed["n2"].pull_blob("team/app", wanted), text) << at << end;
     }
-  }
+  };
+  for (std::size_t i = 0; i < blobs_to_flip(); ++i) flip_each_of(kilobyte(i), "");
+  flip_each_of(two_chunks, ".crc");
 }
 
 TEST_F(ClusterHeal, DamageInAPartThatIsAskedForIsReplacedAndDamageElsewhereIsNotServed) {

@@ -14,7 +14,7 @@ import cluster_testing as ct  # noqa: E402
 import hansa_testing as ht  # noqa: E402
 
 ALL = os.environ.get('HANSA_ROT') == 'all'
-SIZE = 64 * 1024  # bytes of a blob: one chunk of the checksum file
+SIZE = 128 * 1024  # bytes of a blob: two chunks; those of one chunk have no checksum file
 
 
 def flip(path, offset):
@@ -31,7 +31,7 @@ class OnDisks:
     def files(self, node, digest):
         text = digest.removeprefix('sha256:')
         blob = pathlib.Path(node.data) / 'blobs/sha256' / text[:2] / text
-        return [blob, blob.with_name(blob.name + '.crc')]
+        return [blob, blob.with_name(blob.name + '.crc')] if blob.exists() and blob.stat().st_size > SIZE // 2 else [blob]
 
     def push(self, repository, count, size):
         """The digests of blobs that every node has."""
@@ -68,7 +68,7 @@ class EveryReadIsChecked(OnDisks, ct.SharedCluster):
     options = {'extra': {'cluster': {'route': 'local'}, 'storage': {'verifyEvery': '0s'}}}
 
     def test_whichever_byte_is_flipped_the_right_ones_are_served_at_once(self):
-        digests = self.push('rot/checked', 4, SIZE)
+        digests = self.push('rot/checked', 2, SIZE)
         source, node = random.Random(6), self.cluster.nodes[1]
         client, flips = ct.Node(node.url), 0
         for digest in digests:
@@ -85,27 +85,25 @@ class ByDefault(OnDisks, ct.SharedCluster):
     options = {'extra': {'cluster': {'route': 'local'}}}
 
     def test_after_a_restart_nothing_is_believed_unchecked(self):
-        # Many small blobs, so that one restart does for many bytes.
+        # Many small blobs, so that one restart does for many bytes; and some that have checksum files.
         size, count = 256, 1024 if ALL else 60
-        digests = self.push('rot/restart', count, size)
+        small, large = self.push('rot/small', count, size), self.push('rot/large', 4, SIZE)
         source, node = random.Random(7), self.cluster.nodes[1]
-        rounds = size + self.files(node, digests[0])[1].stat().st_size if ALL else 3
+        rounds = size if ALL else 3
         for turn in range(rounds):
             self.cluster.terminate(node.number)
-            for digest in digests:
-                blob, sums = self.files(node, digest)
-                if ALL:
-                    path, offset = (blob, turn) if turn < size else (sums, turn - size)
-                else:
-                    path = source.choice([blob, sums])
-                    offset = source.randrange(path.stat().st_size)
-                flip(path, offset)
+            for digest in small:
+                flip(self.files(node, digest)[0], turn if ALL else source.randrange(size))
+            for number, digest in enumerate(large):
+                sums = self.files(node, digest)[1]
+                flip(sums, (turn + number * 7) % sums.stat().st_size)
             self.cluster.start(node.number)
             client = ct.Node(node.url)
-            for digest in digests:
-                client.blob('rot/restart', digest)
+            for repository, digests in (('rot/small', small), ('rot/large', large)):
+                for digest in digests:
+                    client.blob(repository, digest)
             client.close()
-        self.check_whole(node, digests, rounds * count)
+        self.check_whole(node, small + large, rounds * (count + 4))
 
     def test_what_nobody_asks_for_is_found_by_a_scrub_and_fetched(self):
         digests = self.push('rot/scrub', 4, SIZE)

@@ -18,6 +18,11 @@ const std::string& new_text() {
   return text;
 }
 
+const std::string& small_text() {  // of one chunk
+  static const std::string text = sample(1000, 3);
+  return text;
+}
+
 // A store with one acknowledged blob.
 std::unique_ptr<Rig> rig_with_old_blob(std::uint64_t seed) {
   auto rig = std::make_unique<Rig>(DiskStoreOptions{}, seed);
@@ -34,8 +39,8 @@ Fate fate(Rig& rig, const std::string& text) {
 }
 
 // The steps of a push, each with an error that a client could see. True: acknowledged.
-bool try_push(Rig& rig, const std::string& id) {
-  return push(rig, id, new_text(), 60'000).has_value();
+bool try_push(Rig& rig, const std::string& id, const std::string& text = new_text()) {
+  return push(rig, id, text, 60'000).has_value();
 }
 
 // The session goes on where it stands, as a client does that asks for the offset.
@@ -102,7 +107,7 @@ TEST(Crash, AFullDiskRefusesAndTheUploadGoesOnWhenThereIsRoom) {
 }
 
 // The n-th call fails and so does every later one, then the power goes: a cut at every point, each with other losses.
-TEST(Crash, APowerCutAtAnyPointOfAPushLeavesTheBlobWholeOrAbsent) {
+void cut_the_power_at_any_point_of_a_push(const std::string& text) {
   const std::uint64_t calls = calls_of_a_push();
   int absent = 0;
   int whole = 0;
@@ -110,20 +115,42 @@ TEST(Crash, APowerCutAtAnyPointOfAPushLeavesTheBlobWholeOrAbsent) {
     for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
       const auto rig = rig_with_old_blob(seed);
       rig->ports().sim_disk.fail({.nth = nth, .for_ever = true});
-      const bool acknowledged = try_push(*rig, "new");
+      const bool acknowledged = try_push(*rig, "new", text);
       power_cut(*rig);
-      const Fate after = fate(*rig, new_text());
+      const Fate after = fate(*rig, text);
       ASSERT_NE(after, Fate::wrong) << "call " << nth << ", seed " << seed;
       if (acknowledged) ASSERT_EQ(after, Fate::whole) << "call " << nth << ", seed " << seed;
       ASSERT_EQ(fate(*rig, old_text()), Fate::whole) << "call " << nth << ", seed " << seed;
       (after == Fate::whole ? whole : absent) += 1;
-      ASSERT_TRUE(try_push(*rig, "again")) << "call " << nth << ", seed " << seed;
+      ASSERT_TRUE(try_push(*rig, "again", text)) << "call " << nth << ", seed " << seed;
       power_cut(*rig);
-      ASSERT_EQ(fate(*rig, new_text()), Fate::whole) << "call " << nth << ", seed " << seed;
+      ASSERT_EQ(fate(*rig, text), Fate::whole) << "call " << nth << ", seed " << seed;
     }
   }
   EXPECT_GT(absent, 0);
   EXPECT_GT(whole, 0);
+}
+
+TEST(Crash, APowerCutAtAnyPointOfAPushLeavesTheBlobWholeOrAbsent) {
+  cut_the_power_at_any_point_of_a_push(new_text());
+}
+
+TEST(Crash, APowerCutAtAnyPointOfAPushLeavesABlobOfOneChunkWholeOrAbsent) {
+  cut_the_power_at_any_point_of_a_push(small_text());
+}
+
+TEST(Crash, AStartThatCannotMakeFoldersServesAndAPushMakesThemLater) {
+  const auto rig = rig_with_old_blob(1);
+  rig->end();
+  ASSERT_TRUE(rig->disk().remove(rig->layout().folder(digest_of(new_text()))));
+  rig->ports().sim_disk.fail(
+      {.call = sim::Call::make_directories, .nth = 7, .code = ErrorCode::out_of_space, .for_ever = true});
+  rig->begin();
+  EXPECT_EQ(fate(*rig, old_text()), Fate::whole);
+  EXPECT_EQ(push(*rig, "new", new_text()).error().code, ErrorCode::out_of_space);
+  rig->ports().sim_disk.clear_faults();
+  EXPECT_TRUE(resume(*rig, "new"));
+  EXPECT_EQ(fate(*rig, new_text()), Fate::whole);
 }
 
 // A new push over a blob that is there: the acknowledged one must survive whatever happens to the new one.

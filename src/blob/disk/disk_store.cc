@@ -56,6 +56,10 @@ Result<void> Store::prepare() {
   // A process that was killed may have made them and not synced them.
   HANSA_CHECK(disk_.sync_directory(options_.root));
   HANSA_CHECK(disk_.sync_directory(layout_.blobs()));
+  // A full disk is no reason not to serve what is there: the next push tries again.
+  if (auto made = make_folders(oci::Algorithm::sha256); !made) {
+    log_.warn("the folders for blobs could not all be made", {{"error", made.error().message}});
+  }
   HANSA_TRY(const auto entries, disk_.list(layout_.staging()));
   for (const auto& entry : entries) {
     // Sidecars and small puts that a crash interrupted; sessions stay.
@@ -102,7 +106,7 @@ Result<std::shared_ptr<OpenBlob>> Store::open_locked(const oci::Digest& digest) 
   if (!file && file.error().code == ErrorCode::not_found) return no_blob(digest);
   if (!file) return file.error();
   HANSA_TRY(const auto size, (*file)->size());
-  auto sums = read_sidecar(digest, size);
+  auto sums = has_sidecar(size) ? read_sidecar(digest, size) : std::nullopt;
   if (!sums) return rebuild_locked(digest, std::move(*file));
   auto blob = std::make_shared<OpenBlob>(digest, std::move(*file), size, std::move(*sums));
   open_blobs_.insert(blob);
@@ -119,7 +123,7 @@ std::optional<ChunkSums> Store::read_sidecar(const oci::Digest& digest, std::uin
   return decode_sidecar(Bytes(bytes).first(*got), digest, size);
 }
 
-// No sound sidecar: the bytes are believed only after they were hashed whole.
+// No sound sidecar, or none at all: the bytes are believed only after they were hashed whole.
 Result<std::shared_ptr<OpenBlob>> Store::rebuild_locked(const oci::Digest& digest, std::unique_ptr<io::File> file) {
   HANSA_TRY(auto hashed, hash_file(*file, digest));
   if (!hashed.sound) {
@@ -275,7 +279,7 @@ Result<Receipt> Store::renew_now(const oci::Digest& digest) {
   if (!info && info.error().code == ErrorCode::not_found) return no_blob(digest);
   if (!info) return info.error();
   // The file was fsynced before it got this name, but a process that was killed may not have synced the name.
-  HANSA_CHECK(make_folder(digest));
+  HANSA_CHECK(sync_folder(digest));
   {
     const std::lock_guard inner(mutex_);
     if (undurable_.contains(digest)) {

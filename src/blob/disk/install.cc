@@ -1,4 +1,6 @@
 // How a name appears under blobs/ and how it goes when something is wrong.
+#include <algorithm>
+
 #include "blob/disk/store_impl.h"
 
 namespace hansa::blob::disk {
@@ -9,23 +11,42 @@ constexpr std::uint64_t synced_sidecar_from = MiB;
 
 }  // namespace
 
-// Makes the digest's folder durable, once per process: also one that a killed process made, and the names in it.
-Result<void> Store::make_folder(const oci::Digest& digest) {
-  const std::string folder = layout_.folder(digest);
+// At once, so that a push finds its folder and need not make it durable. Those of the other algorithms are made when
+// the first blob of theirs comes.
+Result<void> Store::make_folders(oci::Algorithm algorithm) {
   {
     const std::lock_guard guard(mutex_);
-    if (folders_.contains(folder)) return {};
+    if (made_folders_.contains(algorithm)) return {};
   }
-  HANSA_CHECK(disk_.make_directories(folder));
-  HANSA_CHECK(disk_.sync_directory(layout_.algorithm_folder(digest.algorithm())));
-  HANSA_CHECK(disk_.sync_directory(folder));
+  const std::string above = layout_.algorithm_folder(algorithm);
+  HANSA_TRY(const auto there, disk_.list(above));
+  for (const std::string& name : layout_.folder_names()) {
+    if (std::ranges::binary_search(there, name, {}, &io::DirectoryEntry::name)) continue;
+    HANSA_CHECK(disk_.make_directories(above + "/" + name));
+  }
+  HANSA_CHECK(disk_.sync_directory(above));  // a process that was killed may have made them
   const std::lock_guard guard(mutex_);
-  folders_.insert(folder);
+  made_folders_.insert(algorithm);
   return {};
 }
 
+// Makes the names in the digest's folder durable, once per process: those that a killed process made as well.
+Result<void> Store::sync_folder(const oci::Digest& digest) {
+  const std::string folder = layout_.folder(digest);
+  {
+    const std::lock_guard guard(mutex_);
+    if (synced_folders_.contains(folder)) return {};
+  }
+  HANSA_CHECK(disk_.sync_directory(folder));
+  const std::lock_guard guard(mutex_);
+  synced_folders_.insert(folder);
+  return {};
+}
+
+// None for a blob of one chunk.
 Result<void> Store::write_sidecar(const std::string& path, const oci::Digest& digest, std::uint64_t size,
                                   const ChunkSums& sums) {
+  if (!has_sidecar(size)) return {};
   HANSA_TRY(auto file, disk_.open(path, io::OpenMode::create));
   HANSA_CHECK(file->truncate(0));
   HANSA_CHECK(file->write(0, as_bytes(encode_sidecar(digest, size, sums))));
@@ -57,7 +78,7 @@ Result<void> Store::sync_staged(DiskStaged& staged, const oci::Digest& digest, c
 Result<Receipt> Store::install(DiskStaged& staged, const oci::Digest& digest) {
   HANSA_CHECK(staged.settle());
   const ChunkSums sums = staged.sums();
-  HANSA_CHECK(make_folder(digest));
+  HANSA_CHECK(make_folders(digest.algorithm()));
   auto synced = sync_staged(staged, digest, sums);
   Result<Receipt> receipt = synced ? install_locked(staged, digest, sums) : Result<Receipt>(synced.error());
   if (!receipt) {
@@ -70,6 +91,14 @@ Result<Receipt> Store::install(DiskStaged& staged, const oci::Digest& digest) {
   return receipt;
 }
 
+void Store::name_sidecar(const std::string& id, const oci::Digest& digest) {
+  const auto named = disk_.rename(layout_.staged_sidecar(id), layout_.sidecar(digest));
+  if (named) return;
+  log_.warn("the checksums of a blob were not kept", {{"digest", digest.text()}, {"error", named.error().message}});
+  const auto removed = disk_.remove(layout_.staged_sidecar(id));
+  if (!removed) log_.debug("they stay until the next start", {{"error", removed.error().message}});
+}
+
 Result<Receipt> Store::install_locked(DiskStaged& staged, const oci::Digest& digest, const ChunkSums& sums) {
   const std::lock_guard guard(lock_of(digest));
   const bool named_before = disk_.info(layout_.file(digest)).has_value();
@@ -79,11 +108,7 @@ Result<Receipt> Store::install_locked(DiskStaged& staged, const oci::Digest& dig
   auto file = staged.take_file();
   open_blobs_.drop(digest);
   // Without them the next open() hashes the file; those that lie there already are of the same bytes.
-  if (auto sidecar = disk_.rename(layout_.staged_sidecar(staged.id()), layout_.sidecar(digest)); !sidecar) {
-    log_.warn("the checksums of a blob were not kept", {{"digest", digest.text()}, {"error", sidecar.error().message}});
-    auto removed = disk_.remove(layout_.staged_sidecar(staged.id()));
-    if (!removed) log_.debug("they stay until the next start", {{"error", removed.error().message}});
-  }
+  if (has_sidecar(size)) name_sidecar(staged.id(), digest);
   if (auto synced = disk_.sync_directory(layout_.folder(digest)); !synced) {
     give_up_name_locked(digest, named_before);
     return std::move(synced).error().with_context("the blob's name could not be made durable");
@@ -94,6 +119,7 @@ Result<Receipt> Store::install_locked(DiskStaged& staged, const oci::Digest& dig
   {
     const std::lock_guard inner(mutex_);
     undurable_.erase(digest);
+    synced_folders_.insert(layout_.folder(digest));
   }
   return receipt_locked(digest);
 }
@@ -102,7 +128,7 @@ Result<Receipt> Store::install_locked(DiskStaged& staged, const oci::Digest& dig
 void Store::give_up_name_locked(const oci::Digest& digest, bool named_before) {
   {
     const std::lock_guard guard(mutex_);
-    folders_.erase(layout_.folder(digest));
+    synced_folders_.erase(layout_.folder(digest));
   }
   // A blob that had a durable name keeps one: whichever file a power cut leaves, its bytes are fsynced.
   if (named_before) return;

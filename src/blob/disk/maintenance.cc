@@ -193,7 +193,7 @@ Result<bool> Store::put_away_if_damaged_locked(const oci::Digest& digest) {
 
 // The bytes are sound, so sums that differ are not.
 Result<void> Store::mend_sidecar_locked(const oci::Digest& digest, const Hashed& hashed) {
-  if (read_sidecar(digest, hashed.size) == hashed.sums) return {};
+  if (!has_sidecar(hashed.size) || read_sidecar(digest, hashed.size) == hashed.sums) return {};
   log_.warn("the checksums of a blob were missing or damaged and are made anew", {{"digest", digest.text()}});
   open_blobs_.drop(digest);
   return write_sidecar(layout_.sidecar(digest), digest, hashed.size, hashed.sums);

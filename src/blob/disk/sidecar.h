@@ -1,6 +1,7 @@
 // The sidecar of a blob: a CRC32C per 64 KiB chunk. It carries a checksum of its own, over the blob's digest too. One
 // that is missing, torn, of another size or of another blob is made anew after the blob was hashed whole (P4): bytes
-// are never believed without it.
+// are never believed without it. A blob of one chunk has none: it is hashed whenever it is opened, which costs no more
+// than to open a second file.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +21,10 @@ using ChunkSums = std::vector<std::uint32_t>;
 
 inline std::uint64_t chunk_count(std::uint64_t size) {
   return (size + chunk_size - 1) / chunk_size;
+}
+
+inline bool has_sidecar(std::uint64_t blob_size) {
+  return blob_size > chunk_size;
 }
 
 std::size_t sidecar_size(std::uint64_t blob_size);  // bytes
