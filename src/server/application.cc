@@ -3,7 +3,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,6 +18,7 @@
 #include "server/config/units.h"
 #include "server/import.h"
 #include "server/open_files.h"
+#include "server/service_manager.h"
 #include "server/version.h"
 
 namespace hansa::server {
@@ -349,10 +349,16 @@ void Application::accept_control() {
       [this, connection] { control_scope_->spawn("control", serve_control(connection, *control_services_)); });
 }
 
+void Application::say(std::string_view state) {
+  if (auto told = tell_service_manager(state); !told) {
+    log_.warn("the service manager cannot be told", {{"state", state}, {"error", told.error().message}});
+  }
+}
+
 void Application::run() {
   const sigset_t set = handled_signals();
   const int signals = ::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-  ::sd_notify(0, "READY=1");
+  say("READY=1");
   std::array<pollfd, 3> waits{{{.fd = signals, .events = POLLIN, .revents = 0},
                                {.fd = control_->descriptor(), .events = POLLIN, .revents = 0},
                                {.fd = watch_->descriptor(), .events = POLLIN, .revents = 0}}};
@@ -377,7 +383,7 @@ void Application::run() {
     if ((waits[2].revents & POLLIN) != 0) changed = watch_->take() || changed;
   }
   ::close(signals);
-  ::sd_notify(0, "STOPPING=1");
+  say("STOPPING=1");
   if (delay) stand_aside();
   log_.info("shutting down: requests under way may finish", {});
 }

@@ -58,6 +58,7 @@ class Application {
   Result<void> open_doors();
   metrics::NodeNumbers numbers();
   void stand_aside();
+  void say(std::string_view state);  // to the service manager
   void reload();
   void reopen_logs();
   void accept_control();
