@@ -13,6 +13,7 @@ MANY, SOME = 10_000, 1_000
 ROUNDS = 3
 SECONDS = 3
 ASKING = 8  # connections
+FILES_OF_EACH, OTHER_FILES = 2, 2_000  # open files that a server wants for a connection, and for all else
 
 
 NAME = 'memory at rest and of idle connections'
@@ -20,6 +21,7 @@ NAME = 'memory at rest and of idle connections'
 
 def measure(folder, connections, say):
     """A row for each server."""
+    connections = possible(connections)
     rows = []
     for number, start in enumerate(servers.starters()):
         place = folder / f'idle-{number}'
@@ -33,10 +35,15 @@ def measure(folder, connections, say):
     return rows
 
 
+def possible(wanted):
+    """So many connections, or as many as the system's limit of open files allows a process here."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return min(wanted, (hard - OTHER_FILES) // FILES_OF_EACH)
+
+
 def one(peer, folder, connections):
     """The figures of one server."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     rest = peer.resident()
     if peer.pushes:
         config, layer = b'{}', b'a layer'
@@ -67,7 +74,6 @@ def one(peer, folder, connections):
     finally:
         for wire in waiting:
             wire.close()
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return {'server': peer.name, 'rest': rest / servers.MIB, 'connections': connections, 'each': each / 1024,
             'p99 alone': alone, 'p99 beside': beside}
 

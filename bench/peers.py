@@ -143,10 +143,10 @@ def ssl_context(tls):
 
 def start_hansa(folder, name='hansa', tls=None, user=None, **options):
     """`options` go to the configuration; `root`: an own data folder."""
-    config = {'log': {'level': 'error'}}
+    config = {'log': {'level': 'error'}, 'http': {'limits': {'connectionsPerClient': 0}}}  # all clients are one here
     if user:
         policies = [{'users': [user], 'actions': ht.ALL_ACTIONS}]
-        config['http'] = {'accessControl': {'repositories': {'**': {'policies': policies}}}}
+        config['http']['accessControl'] = {'repositories': {'**': {'policies': policies}}}
     root = options.pop('root', None)
     ht.merge(config, options)
     server = ht.Server(folder / name, tls=tls, users={user: PASSWORD} if user else None, config=config, root=root)

@@ -34,8 +34,9 @@ class RealNode final : public Node {
   io::Task<void> stop() override;
   registry::Registry& registry() override { return *registry_; }
   Status status() override;
-  io::Task<Result<blob::ScrubReport>> scrub(std::function<void(const blob::ScrubReport&)> progress) override {
-    return upkeep_->scrub(std::move(progress), 0);
+  io::Task<Result<blob::ScrubReport>> scrub(std::function<void(const blob::ScrubReport&)> progress,
+                                            std::uint64_t rate) override {
+    return upkeep_->scrub(std::move(progress), rate);
   }
   io::Task<Result<void>> collect() override { return upkeep_->collect(); }
   io::Task<Result<void>> collect_dry(std::function<void(const std::string&)> tell) override {

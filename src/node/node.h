@@ -150,8 +150,10 @@ class Node {
 
   virtual registry::Registry& registry() = 0;
   virtual Status status() = 0;
-  // Checks every blob's bytes; `progress` after each blob. One at a time: conflict if one is running.
-  virtual io::Task<Result<blob::ScrubReport>> scrub(std::function<void(const blob::ScrubReport&)> progress) = 0;
+  // Checks every blob's bytes, at most `rate` of them a second (0: as fast as it goes); `progress` after each blob. One
+  // at a time: conflict if one is running.
+  virtual io::Task<Result<blob::ScrubReport>> scrub(std::function<void(const blob::ScrubReport&)> progress,
+                                                    std::uint64_t rate) = 0;
   // The members as JSON (cluster/status.h); a single node is its only member.
   virtual io::Task<Result<std::string>> cluster_status() = 0;
   // The store and the catalogue, for what the server keeps beside the node (voters). Valid until stop().

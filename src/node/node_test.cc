@@ -195,7 +195,7 @@ TEST(NodeTest, ScrubFindsDamageThatNobodyReads) {
   bed.push_image("team/app", "v1", {"one", "two"});
   bed.disk.flip(file_of(digest("two")), 1);
   std::uint64_t seen = 0;
-  const auto report = bed.run(bed.node->scrub([&seen](const blob::ScrubReport& so_far) { seen = so_far.checked; }));
+  const auto report = bed.run(bed.node->scrub([&seen](const blob::ScrubReport& so_far) { seen = so_far.checked; }, 0));
   ASSERT_TRUE(report) << describe(report.error());
   EXPECT_EQ(report->checked, 4U);  // config, two layers, manifest
   EXPECT_EQ(report->corrupt, std::vector{digest("two")});

@@ -110,7 +110,9 @@ io::Task<Result<Service::FoundManifest>> Service::find_manifest(auth::Access who
 io::Task<Result<ManifestHead>> Service::head_manifest(auth::Access who, oci::RepositoryName repository,
                                                       oci::Reference reference) {
   HANSA_CO_TRY(const auto found, co_await find_manifest(who, repository, reference));
-  if (found.renewable && who.may_push(repository)) {
+  // What a tag shows is held by it, and gets a new grace time when the tag goes.
+  const bool held = std::holds_alternative<oci::Tag>(reference);
+  if (found.renewable && !held && who.may_push(repository)) {
     // The caller may go on to refer to it, so nothing may collect it meanwhile (H6).
     catalog::Planner plan = [repository, digest = found.state->digest](const catalog::Planning& planning) {
       return plan_renew_manifest(planning, repository, digest);

@@ -24,6 +24,7 @@ namespace {
 
 constexpr int failed = command_failed;
 constexpr int usage = command_usage;
+constexpr std::uint64_t most_scrub_rate = 1'000'000;  // MiB a second
 
 void announce(const Application& application) {
   const auto& config = application.config();
@@ -117,8 +118,8 @@ class OfflineNode {
   std::unique_ptr<node::Node> node_;
 };
 
-io::Task<void> scrub_into(node::Node* node, Result<blob::ScrubReport>* out) {
-  *out = co_await node->scrub(nullptr);
+io::Task<void> scrub_into(node::Node* node, std::uint64_t rate, Result<blob::ScrubReport>* out) {
+  *out = co_await node->scrub(nullptr, rate);
 }
 
 int print_scrub(std::uint64_t checked, std::uint64_t bytes, std::size_t corrupt) {
@@ -129,13 +130,13 @@ int print_scrub(std::uint64_t checked, std::uint64_t bytes, std::size_t corrupt)
   return failed;
 }
 
-int scrub_offline(const config::Config& config, ServerLog& log) {
+int scrub_offline(const config::Config& config, std::uint64_t rate, ServerLog& log) {
   OfflineNode offline(log);
   if (const auto started = offline.start(node_options(config)); !started) {
     return fail(Error(started.error()).with_context("cannot open the data in " + config.storage.root));
   }
   Result<blob::ScrubReport> report = make_error(ErrorCode::internal, "the scrub did not run");
-  io::asio::run_and_wait(offline.executor(), scrub_into(&offline.node(), &report));
+  io::asio::run_and_wait(offline.executor(), scrub_into(&offline.node(), rate, &report));
   if (!report) return fail(report.error());
   for (const auto& digest : report->corrupt) std::printf("corrupt %s\n", digest.text().c_str());
   return print_scrub(report->checked, report->checked_bytes, report->corrupt.size());
@@ -169,7 +170,8 @@ struct ScrubLines {
   }
 };
 
-int scrub(const std::string& file) {
+// `rate`: bytes a second; 0: any.
+int scrub(const std::string& file, std::uint64_t rate) {
   const auto config = load_or_default(file);
   if (!config) return fail(config.error());
   std::error_code ignored;
@@ -178,14 +180,15 @@ int scrub(const std::string& file) {
         make_error(ErrorCode::not_found, config->storage.root + ": there is no such folder, so nothing to check"));
   }
   ScrubLines lines;
-  const auto asked = ask_server(config->storage.root, "scrub", [&lines](std::string_view line) { lines.take(line); });
+  const std::string command = "scrub " + std::to_string(rate);
+  const auto asked = ask_server(config->storage.root, command, [&lines](std::string_view line) { lines.take(line); });
   if (asked && lines.done) return lines.code;
   if (asked) return fail(make_error(ErrorCode::disconnected, "the running server ended before the scrub did"));
   if (asked.error().code != ErrorCode::not_found) return fail(asked.error());
   const auto clock = io::asio::real_clock();
   const auto log = quiet_log(*clock);
   if (!log) return fail(log.error());
-  return scrub_offline(*config, **log);
+  return scrub_offline(*config, rate, **log);
 }
 
 struct ImportArguments {
@@ -281,6 +284,9 @@ int run_command_line(int argc, char** argv) {
   auto* schema_command = app.add_subcommand("schema", "print the JSON schema of configurations");
   auto* scrub_command = app.add_subcommand("scrub", "check all stored bytes; asks the running server if there is one");
   scrub_command->add_option("CONFIG", file, "configuration file of the registry");
+  std::uint64_t scrub_rate = 0;
+  scrub_command->add_option("--rate", scrub_rate, "at most so many MiB a second (0: as fast as it goes)")
+      ->check(CLI::Range(std::uint64_t{0}, most_scrub_rate));
   add_gc_command(app, gc);
   auto* version_command = app.add_subcommand("version", "print the version");
   auto* import = app.add_subcommand("import", "take in a root folder of zot, or an OCI layout, without copying");
@@ -303,7 +309,7 @@ int run_command_line(int argc, char** argv) {
   if (serve_command->parsed()) return serve(file, join);
   if (cluster_command->parsed() || cluster.mirrors->parsed()) return run_cluster_command(cluster);
   if (verify_command->parsed()) return verify(file);
-  if (scrub_command->parsed()) return scrub(file);
+  if (scrub_command->parsed()) return scrub(file, scrub_rate * MiB);
   if (gc.command->parsed()) return run_gc_command(gc);
   if (import->parsed()) return import_command(arguments);
   if (schema_command->parsed()) std::printf("%s", config::print_json_schema().c_str());

@@ -6,8 +6,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <utility>
 
@@ -113,8 +115,13 @@ int ControlSocket::accept() const {
 
 namespace {
 
-io::Task<std::string> answer_scrub(int connection, ControlServices& services) {
-  services.log.info("scrub asked for", {});
+io::Task<std::string> answer_scrub(int connection, const std::string& rate, ControlServices& services) {
+  std::uint64_t bytes = 0;
+  const auto [end, error] = std::from_chars(rate.data(), rate.data() + rate.size(), bytes);
+  if (!rate.empty() && (error != std::errc{} || end != rate.data() + rate.size())) {
+    co_return "error a scrub's rate is a number of bytes a second, not \"" + rate + "\"\n";
+  }
+  services.log.info("scrub asked for", {{"bytes a second", bytes}});
   io::MonotonicTime last{};
   std::function<void(const blob::ScrubReport&)> progress = [connection, &clock = services.clock,
                                                             &last](const blob::ScrubReport& now) {
@@ -122,7 +129,7 @@ io::Task<std::string> answer_scrub(int connection, ControlServices& services) {
     last = clock.monotonic();
     send_some(connection, "progress " + std::to_string(now.checked) + " " + std::to_string(now.checked_bytes) + "\n");
   };
-  const auto report = co_await services.node.scrub(std::move(progress));
+  const auto report = co_await services.node.scrub(std::move(progress), bytes);
   co_return summary(report);
 }
 
@@ -202,13 +209,14 @@ io::Task<std::string> answer_cluster(std::string words, ControlServices& service
 io::Task<void> serve_control(int connection, ControlServices& services) {
   constexpr std::string_view of_cluster = "cluster ";
   constexpr std::string_view of_gc = "gc ";
+  constexpr std::string_view of_scrub = "scrub ";
   const Descriptor socket(connection);
   set_patience(socket.get());
   auto read = [fd = socket.get()] { return read_command(fd); };
   const std::string command = co_await io::blocking(io::Pool::metadata, std::move(read));
   std::string answer = "error there is no command \"" + command + "\"\n";
-  if (command == "scrub") {
-    answer = co_await answer_scrub(socket.get(), services);
+  if (command == "scrub" || command.starts_with(of_scrub)) {
+    answer = co_await answer_scrub(socket.get(), command.substr(std::min(command.size(), of_scrub.size())), services);
   } else if (command == "gc run" || command == "gc dry-run" || command == "gc undo" ||
              command.starts_with("gc undo ")) {
     answer = co_await answer_gc(command.substr(of_gc.size()), services);

@@ -1,7 +1,7 @@
 // The private door of a running server: a Unix socket in its data folder, for commands on the same machine.
 //
-// One line goes in ("scrub", "gc run|dry-run|undo [REPOSITORY]", "cluster VERB [ARGUMENT]"), lines come out until the
-// end:
+// One line goes in ("scrub [BYTES_A_SECOND]", "gc run|dry-run|undo [REPOSITORY]", "cluster VERB [ARGUMENT]"), lines
+// come out until the end:
 //   progress BLOBS BYTES     at most a few per second
 //   corrupt DIGEST           a blob that was put away
 //   done BLOBS BYTES         the end of a scrub

@@ -384,6 +384,24 @@ class Scrub(RotCase):
         server.start()
         self.heal(server, bad)
 
+    def test_a_scrub_goes_no_faster_than_it_is_told_to(self):
+        server = self.server()
+        for number in range(2):
+            server.push_blob(REPOSITORY, random.Random(number).randbytes(1024 * 1024))
+        for running in (True, False):
+            if not running:
+                server.stop()
+            began = time.monotonic()
+            done = subprocess.run([str(ht.BINARY), 'scrub', str(server.config_file), '--rate', '1'], capture_output=True, text=True,
+                                  timeout=60)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertIn('2 blobs checked', done.stdout)
+            self.assertGreater(time.monotonic() - began, 1.9, 'two blobs of 1 MiB, at 1 MiB a second')
+        for rate in ('-1', 'fast', '1000001'):
+            done = subprocess.run([str(ht.BINARY), 'scrub', str(server.config_file), '--rate', rate], capture_output=True, text=True)
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertIn('--rate', done.stderr)
+
     def test_a_damaged_sidecar_is_mended_and_not_reported(self):
         server = self.server()
         digest = server.push_blob(REPOSITORY, os.urandom(SIZE))
