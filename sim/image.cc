@@ -1,9 +1,18 @@
 #include "sim/image.h"
 
+#include "blob/store.h"
+
 namespace hansa::sim {
 namespace {
 
-constexpr std::size_t max_blob = 3000;  // bytes
+constexpr std::size_t sizes = 6;
+constexpr std::size_t step = 500;  // bytes
+
+// One of the sizes is of two chunks: only such a blob has a sidecar.
+std::size_t draw_size(SimRandom& random) {
+  const std::size_t drawn = random.below(sizes);
+  return 1 + drawn * step + (drawn + 1 == sizes ? blob::chunk_size : 0);
+}
 
 }  // namespace
 
@@ -24,7 +33,8 @@ Image draw_image(SimRandom& random) {
   image.blobs.emplace(image.config, config);
   const std::size_t count = 1 + random.below(2);
   for (std::size_t i = 0; i < count; ++i) {
-    const std::string layer(1 + random.below(6) * (max_blob / 6), static_cast<char>('a' + random.below(4)));
+    const std::size_t size = draw_size(random);
+    const std::string layer(size, static_cast<char>('a' + random.below(4)));
     image.blobs.emplace(sha256(layer), layer);
     layers += (layers.empty() ? "" : ",") + descriptor("application/vnd.oci.image.layer.v1.tar", layer);
   }
