@@ -139,20 +139,6 @@ TEST(Crash, APowerCutAtAnyPointOfAPushLeavesABlobOfOneChunkWholeOrAbsent) {
   cut_the_power_at_any_point_of_a_push(small_text());
 }
 
-TEST(Crash, AStartThatCannotMakeFoldersServesAndAPushMakesThemLater) {
-  const auto rig = rig_with_old_blob(1);
-  rig->end();
-  ASSERT_TRUE(rig->disk().remove(rig->layout().folder(digest_of(new_text()))));
-  rig->ports().sim_disk.fail(
-      {.call = sim::Call::make_directories, .nth = 7, .code = ErrorCode::out_of_space, .for_ever = true});
-  rig->begin();
-  EXPECT_EQ(fate(*rig, old_text()), Fate::whole);
-  EXPECT_EQ(push(*rig, "new", new_text()).error().code, ErrorCode::out_of_space);
-  rig->ports().sim_disk.clear_faults();
-  EXPECT_TRUE(resume(*rig, "new"));
-  EXPECT_EQ(fate(*rig, new_text()), Fate::whole);
-}
-
 // A new push over a blob that is there: the acknowledged one must survive whatever happens to the new one.
 TEST(Crash, AFailedPushOfABlobThatIsHereNeverLosesIt) {
   const std::uint64_t calls = calls_of_a_push() + 2;

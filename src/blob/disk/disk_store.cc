@@ -56,9 +56,8 @@ Result<void> Store::prepare() {
   // A process that was killed may have made them and not synced them.
   HANSA_CHECK(disk_.sync_directory(options_.root));
   HANSA_CHECK(disk_.sync_directory(layout_.blobs()));
-  // A full disk is no reason not to serve what is there: the next push tries again.
-  if (auto made = make_folders(oci::Algorithm::sha256); !made) {
-    log_.warn("the folders for blobs could not all be made", {{"error", made.error().message}});
+  for (const auto algorithm : {oci::Algorithm::sha256, oci::Algorithm::sha384, oci::Algorithm::sha512}) {
+    HANSA_CHECK(find_folders(algorithm));
   }
   HANSA_TRY(const auto entries, disk_.list(layout_.staging()));
   for (const auto& entry : entries) {

@@ -1,6 +1,4 @@
 // How a name appears under blobs/ and how it goes when something is wrong.
-#include <algorithm>
-
 #include "blob/disk/store_impl.h"
 
 namespace hansa::blob::disk {
@@ -11,22 +9,28 @@ constexpr std::uint64_t synced_sidecar_from = MiB;
 
 }  // namespace
 
-// At once, so that a push finds its folder and need not make it durable. Those of the other algorithms are made when
-// the first blob of theirs comes.
-Result<void> Store::make_folders(oci::Algorithm algorithm) {
+// Once per process: of a folder that was there at the start only the names in it may be undurable (sync_folder).
+Result<void> Store::make_folder(const oci::Digest& digest) {
+  const std::string folder = layout_.folder(digest);
   {
     const std::lock_guard guard(mutex_);
-    if (made_folders_.contains(algorithm)) return {};
+    if (folders_.contains(folder)) return {};
   }
+  HANSA_CHECK(disk_.make_directories(folder));
+  HANSA_CHECK(disk_.sync_directory(layout_.algorithm_folder(digest.algorithm())));
+  const std::lock_guard guard(mutex_);
+  folders_.insert(folder);
+  return {};
+}
+
+// A process that was killed may have made some and not synced them.
+Result<void> Store::find_folders(oci::Algorithm algorithm) {
   const std::string above = layout_.algorithm_folder(algorithm);
   HANSA_TRY(const auto there, disk_.list(above));
-  for (const std::string& name : layout_.folder_names()) {
-    if (std::ranges::binary_search(there, name, {}, &io::DirectoryEntry::name)) continue;
-    HANSA_CHECK(disk_.make_directories(above + "/" + name));
-  }
-  HANSA_CHECK(disk_.sync_directory(above));  // a process that was killed may have made them
+  if (there.empty()) return {};
+  HANSA_CHECK(disk_.sync_directory(above));
   const std::lock_guard guard(mutex_);
-  made_folders_.insert(algorithm);
+  for (const auto& entry : there) folders_.insert(above + "/" + entry.name);
   return {};
 }
 
@@ -78,7 +82,7 @@ Result<void> Store::sync_staged(DiskStaged& staged, const oci::Digest& digest, c
 Result<Receipt> Store::install(DiskStaged& staged, const oci::Digest& digest) {
   HANSA_CHECK(staged.settle());
   const ChunkSums sums = staged.sums();
-  HANSA_CHECK(make_folders(digest.algorithm()));
+  HANSA_CHECK(make_folder(digest));
   auto synced = sync_staged(staged, digest, sums);
   Result<Receipt> receipt = synced ? install_locked(staged, digest, sums) : Result<Receipt>(synced.error());
   if (!receipt) {

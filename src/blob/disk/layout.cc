@@ -13,15 +13,6 @@ std::string Layout::folder(const oci::Digest& digest) const {
   return algorithm_folder(digest.algorithm()) + "/" + digest.hex().substr(0, 2);
 }
 
-std::vector<std::string> Layout::folder_names() {
-  constexpr std::string_view digits = "0123456789abcdef";
-  std::vector<std::string> names;
-  for (const char high : digits) {
-    for (const char low : digits) names.push_back({high, low});
-  }
-  return names;
-}
-
 std::string Layout::file(const oci::Digest& digest) const {
   return folder(digest) + "/" + digest.hex();
 }

@@ -5,7 +5,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "oci/digest.h"
 
@@ -22,7 +21,6 @@ class Layout {
   std::string algorithm_folder(oci::Algorithm algorithm) const;
   std::string folder(const oci::Digest& digest) const;  // blobs/<algorithm>/<first two hex digits>
   std::string file(const oci::Digest& digest) const;
-  static std::vector<std::string> folder_names();  // of an algorithm's folders, all 256
   std::string sidecar(const oci::Digest& digest) const { return file(digest) + ".crc"; }
   std::string staged(std::string_view id) const { return staging() + "/" + std::string(id); }
   // Sums of a staged file until it has a name.

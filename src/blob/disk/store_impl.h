@@ -81,7 +81,8 @@ class Store final : public DiskBlobStore {
                              const ChunkSums& sums);
 
   // install.cc
-  Result<void> make_folders(oci::Algorithm algorithm);
+  Result<void> make_folder(const oci::Digest& digest);
+  Result<void> find_folders(oci::Algorithm algorithm);
   Result<void> sync_folder(const oci::Digest& digest);
   Result<Receipt> install(DiskStaged& staged, const oci::Digest& digest);
   Result<void> sync_staged(DiskStaged& staged, const oci::Digest& digest, const ChunkSums& sums);
@@ -122,9 +123,9 @@ class Store final : public DiskBlobStore {
 
   // Per-digest locks, striped; only inside blocking work.
   std::array<std::mutex, 64> locks_;
-  std::mutex mutex_;                       // of what follows; taken after a digest's lock
-  std::set<oci::Algorithm> made_folders_;  // all 256 are there, durably
-  std::set<std::string> synced_folders_;   // all names in them are durable, also those of earlier processes
+  std::mutex mutex_;                      // of what follows; taken after a digest's lock
+  std::set<std::string> folders_;         // that are there, durably
+  std::set<std::string> synced_folders_;  // all names in them are durable, also those of earlier processes
   // Names whose fsync failed and that could not be taken back: they give no receipts.
   std::set<oci::Digest> undurable_;
   std::map<oci::Digest, TickNumber> receipts_;  // last receipt of each digest, of the last ticks only
