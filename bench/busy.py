@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Whether those who pull feel the upkeep: latencies of a manifest GET by tag at half the load that the server takes, alone
-and while collection, scrubs, slow readers and pushes go on, in one run. The load is open (oha): requests are due at
+"""Whether those who pull feel the upkeep: latencies of a manifest GET by tag at parts of the load that the server takes,
+alone and while collection, scrubs, slow readers and pushes go on, in one run. The load is open (oha): requests are due at
 their time whether or not earlier ones were answered, so a pause of the server counts for all that came in it.
 """
 import http.client
@@ -38,7 +38,7 @@ CONFIG = {'storage': {'gc': True, 'gcDelay': '4s', 'gcInterval': '1s',
                       'retention': {'delay': '4s', 'policies': [{'repositories': ['**'], 'deleteUntagged': True}]}}}
 
 
-def attack(url, rate, seconds):
+def pull(url, rate, seconds):
     """oha's report. `rate` 0: as fast as WORKERS can."""
     speed = ['-q', str(rate), '--latency-correction', '-c', str(CONNECTIONS)] if rate else ['-c', str(WORKERS)]
     done = subprocess.run([OHA, *speed, '-z', f'{seconds}s', '--no-tui', '--output-format', 'json', '-w', '-H', f'Accept: {ht.OCI_MANIFEST}',
@@ -72,22 +72,18 @@ def read_slowly(port, digest):
 def push(port, number, count):
     """Images of one layer under tags that move, PUSHES / PUSHERS a second, until it is ended."""
     session = http.client.HTTPConnection('127.0.0.1', port, timeout=60)
-    source, config = random.Random(time.time_ns()), b'{}'
-
-    def put(method, path, body, headers):
-        session.request(method, path, body, headers)
-        answer = session.getresponse()
-        answer.read()
-        if answer.status != 201:
-            raise SystemExit(f'{method} {path}: {answer.status}')
-    def put_blob(blob):
-        put('POST', f'/v2/bench/pushed{number}/blobs/uploads/?digest={ht.sha256(blob)}', blob, ht.OCTETS)
-    put_blob(config)
+    source, config, repository = random.Random(time.time_ns()), b'{}', f'bench/pushed{number}'
+    loads.post_blob(session, repository, config)
     for turn in itertools.count():
         began = time.monotonic()
         layer = source.randbytes(PUSHED)
-        put_blob(layer)
-        put('PUT', f'/v2/bench/pushed{number}/manifests/v{turn % TAGS}', loads.manifest(config, [layer]), {'Content-Type': ht.OCI_MANIFEST})
+        loads.post_blob(session, repository, layer)
+        session.request('PUT', f'/v2/{repository}/manifests/v{turn % TAGS}', loads.manifest(config, [layer]),
+                        {'Content-Type': ht.OCI_MANIFEST})
+        answer = session.getresponse()
+        answer.read()
+        if answer.status != 201:
+            raise SystemExit(f'a manifest was not taken: {answer.status}')
         with count.get_lock():
             count.value += 1
         time.sleep(max(0.0, began + PUSHERS / PUSHES - time.monotonic()))
@@ -132,14 +128,13 @@ def table(folder):
             peer.push('bench/app', blob)
         peer.push_manifest('bench/app', 'v1', loads.manifest(b'{}', [blobs[0][:PUSHED]]))
         url = f'{peer.url}/v2/bench/app/manifests/v1'
-        most = attack(url, 0, SECONDS // 2)['rate']
+        most = pull(url, 0, SECONDS // 2)['rate']
         found = {}
         for load in LOADS:
             rows = found[load] = {'alone': [], 'beside': []}
             for _ in range(ROUNDS):
-                rows['alone'].append(attack(url, int(most * load), SECONDS))
-                rows['beside'].append(beside_upkeep(peer, ht.sha256(blobs[0]), lambda at=int(most * load): attack(url, at, SECONDS)))
-                time.sleep(1)
+                rows['alone'].append(pull(url, int(most * load), SECONDS))
+                rows['beside'].append(beside_upkeep(peer, ht.sha256(blobs[0]), lambda at=int(most * load): pull(url, at, SECONDS)))
     finally:
         peer.stop()
     return shown(most, found)

@@ -120,6 +120,16 @@ def upload(peer, size, seed, chunk=None):
     return {'cpu': (peer.cpu() - before) / total * 1e9, 'wall': total / wall / 1e6}
 
 
+def post_blob(session, repository, data):
+    """A blob in one request, for pushers without a Peer: processes of their own."""
+    path = f'/v2/{repository}/blobs/uploads/?digest={ht.sha256(data)}'
+    session.request('POST', path, data, ht.OCTETS)
+    answer = session.getresponse()
+    answer.read()
+    if answer.status != 201:
+        raise SystemExit(f'POST {path}: {answer.status}')
+
+
 def push_images(peer, seed, count=20, layers=10, size=4096):
     """Images of small layers, one after the other over one connection. CPU and wall milliseconds for an image."""
     images = [fresh(size, layers, f'{peer.name} image {seed} {number}') for number in range(count)]

@@ -5,7 +5,6 @@ The sets are made by the server itself under eatmydata (a set is data that nobod
 and kept in $HANSA_BENCH_SETS (~/.cache/hansa/bench-sets) until a server cannot start on them.
 """
 import contextlib
-import hashlib
 import http.client
 import json
 import math
@@ -180,13 +179,7 @@ def peak(peer):
 def push_orphans(port, name, begin, end):
     session = http.client.HTTPConnection('127.0.0.1', port, timeout=60)
     for number in range(begin, end):
-        data = f'orphan {name} {number}'.encode()
-        digest = 'sha256:' + hashlib.sha256(data).hexdigest()
-        session.request('POST', f'/v2/orphans/app/blobs/uploads/?digest={digest}', data, ht.OCTETS)
-        answer = session.getresponse()
-        answer.read()
-        if answer.status != 201:
-            raise SystemExit(f'an orphan was not taken: {answer.status}')
+        loads.post_blob(session, 'orphans/app', f'orphan {name} {number}'.encode())
 
 
 def collection(folder):

@@ -180,7 +180,8 @@ int scrub(const std::string& file, std::uint64_t rate) {
         make_error(ErrorCode::not_found, config->storage.root + ": there is no such folder, so nothing to check"));
   }
   ScrubLines lines;
-  const std::string command = "scrub " + std::to_string(rate);
+  // A server of before this command had a rate knows it without one.
+  const std::string command = rate == 0 ? "scrub" : "scrub " + std::to_string(rate);
   const auto asked = ask_server(config->storage.root, command, [&lines](std::string_view line) { lines.take(line); });
   if (asked && lines.done) return lines.code;
   if (asked) return fail(make_error(ErrorCode::disconnected, "the running server ended before the scrub did"));

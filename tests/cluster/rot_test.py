@@ -14,7 +14,8 @@ import cluster_testing as ct  # noqa: E402
 import hansa_testing as ht  # noqa: E402
 
 ALL = os.environ.get('HANSA_ROT') == 'all'
-SIZE = 128 * 1024  # bytes of a blob: two chunks; those of one chunk have no checksum file
+CHUNK = 64 * 1024  # bytes: blobs of one chunk have no checksum file
+SIZE = 2 * CHUNK  # of a blob
 
 
 def flip(path, offset):
@@ -31,7 +32,7 @@ class OnDisks:
     def files(self, node, digest):
         text = digest.removeprefix('sha256:')
         blob = pathlib.Path(node.data) / 'blobs/sha256' / text[:2] / text
-        return [blob, blob.with_name(blob.name + '.crc')] if blob.exists() and blob.stat().st_size > SIZE // 2 else [blob]
+        return [blob, blob.with_name(blob.name + '.crc')] if blob.exists() and blob.stat().st_size > CHUNK else [blob]
 
     def push(self, repository, count, size):
         """The digests of blobs that every node has."""

@@ -48,17 +48,14 @@ Result<std::unique_ptr<DiskBlobStore>> DiskBlobStore::open(io::Disk& disk, io::C
 }
 
 Result<void> Store::prepare() {
-  for (const auto& folder :
-       {layout_.algorithm_folder(oci::Algorithm::sha256), layout_.algorithm_folder(oci::Algorithm::sha384),
-        layout_.algorithm_folder(oci::Algorithm::sha512), layout_.staging(), layout_.trash(), layout_.quarantine()}) {
+  for (const auto algorithm : all_algorithms) HANSA_CHECK(disk_.make_directories(layout_.algorithm_folder(algorithm)));
+  for (const auto& folder : {layout_.staging(), layout_.trash(), layout_.quarantine()}) {
     HANSA_CHECK(disk_.make_directories(folder));
   }
   // A process that was killed may have made them and not synced them.
   HANSA_CHECK(disk_.sync_directory(options_.root));
   HANSA_CHECK(disk_.sync_directory(layout_.blobs()));
-  for (const auto algorithm : {oci::Algorithm::sha256, oci::Algorithm::sha384, oci::Algorithm::sha512}) {
-    HANSA_CHECK(find_folders(algorithm));
-  }
+  for (const auto algorithm : all_algorithms) HANSA_CHECK(find_folders(algorithm));
   HANSA_TRY(const auto entries, disk_.list(layout_.staging()));
   for (const auto& entry : entries) {
     // Sidecars and small puts that a crash interrupted; sessions stay.

@@ -1,6 +1,7 @@
 // Where things lie under the store's root. Paths are made of digests and checked ids only.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -9,6 +10,8 @@
 #include "oci/digest.h"
 
 namespace hansa::blob::disk {
+
+inline constexpr std::array all_algorithms = {oci::Algorithm::sha256, oci::Algorithm::sha384, oci::Algorithm::sha512};
 
 class Layout {
  public:

@@ -6,10 +6,6 @@
 #include "io/wait.h"
 
 namespace hansa::blob::disk {
-namespace {
-constexpr std::array all_algorithms = {oci::Algorithm::sha256, oci::Algorithm::sha384, oci::Algorithm::sha512};
-}  // namespace
-
 io::Task<Result<std::vector<StoredBlob>>> Store::list(std::optional<oci::Digest> after, std::size_t limit) {
   auto work = [this, &after, limit] { return list_now(after, limit); };
   co_return co_await io::blocking(io::Pool::upkeep, std::move(work));
