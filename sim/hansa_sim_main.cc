@@ -1,9 +1,12 @@
 // hansa_sim: runs clients that push and pull over many seeds, on one node or on a cluster (--cluster). A failing seed
-// prints the command that repeats it.
+// prints the command that repeats it. --list runs the seeds of a file (sim/regressions.txt) instead.
 #include <charconv>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
+#include <sstream>
 #include <string>
+#include <vector>
 
 #include "sim/cluster_push_pull.h"
 #include "sim/push_pull.h"
@@ -33,6 +36,14 @@ struct Options {
   std::uint64_t from = 1;
   bool cluster = false;
   bool trace = false;
+  const char* list = nullptr;
+};
+
+// A seed to run, and of a list what once failed there.
+struct Job {
+  bool cluster = false;
+  std::uint64_t seed = 0;
+  std::string about;
 };
 
 // Three members, at times one to five.
@@ -95,17 +106,18 @@ Outcome run_seed(std::uint64_t seed, bool loud) {
   return outcome;
 }
 
-Outcome run(const Options& options, std::uint64_t seed, bool loud) {
-  return options.cluster ? run_cluster_seed(seed, loud) : run_seed(seed, loud);
+Outcome run(const Job& job, bool loud) {
+  return job.cluster ? run_cluster_seed(job.seed, loud) : run_seed(job.seed, loud);
 }
 
-bool report(const Options& options, std::uint64_t seed, const Outcome& outcome) {
+bool report(const Job& job, const Outcome& outcome) {
   for (const auto& text : outcome.violations) {
-    std::printf("seed %llu: %s\n", static_cast<unsigned long long>(seed), text.c_str());
+    std::printf("seed %llu: %s\n", static_cast<unsigned long long>(job.seed), text.c_str());
   }
   if (outcome.violations.empty()) return true;
-  std::printf("  repeat with: ./dev sim %s--seeds 1 --from %llu --trace\n", options.cluster ? "--cluster " : "",
-              static_cast<unsigned long long>(seed));
+  if (!job.about.empty()) std::printf("  what once failed there: %s\n", job.about.c_str());
+  std::printf("  repeat with: ./dev sim %s--seeds 1 --from %llu --trace\n", job.cluster ? "--cluster " : "",
+              static_cast<unsigned long long>(job.seed));
   return false;
 }
 
@@ -113,35 +125,76 @@ bool read_number(const char* text, std::uint64_t& out) {
   return std::from_chars(text, text + std::strlen(text), out).ec == std::errc{};
 }
 
-}  // namespace
+// "node|cluster SEED WHAT WAS WRONG" a line; `#` begins a comment. False: a line is none of these.
+bool read_list(const char* path, std::vector<Job>& jobs) {
+  std::ifstream file(path);
+  std::string line;
+  while (std::getline(file, line)) {
+    if (line.empty() || line.starts_with('#')) continue;
+    std::istringstream words(line);
+    std::string kind;
+    Job job;
+    words >> kind >> job.seed >> std::ws;
+    std::getline(words, job.about);
+    job.cluster = kind == "cluster";
+    if ((kind != "node" && !job.cluster) || job.about.empty()) {
+      std::fprintf(stderr, "hansa_sim: %s has a line that names no seed: %s\n", path, line.c_str());
+      return false;
+    }
+    jobs.push_back(std::move(job));
+  }
+  if (jobs.empty()) std::fprintf(stderr, "hansa_sim: %s names no seed, or cannot be read\n", path);
+  return !jobs.empty();
+}
 
-int main(int argc, char** argv) {
-  Options options;
+bool read_options(int argc, char** argv, Options& options) {
   for (int i = 1; i < argc; ++i) {
     const std::string option = argv[i];
-    const bool takes_number = option == "--seeds" || option == "--from";
-    auto& number = option == "--seeds" ? options.seeds : options.from;
+    const bool last = i + 1 == argc;
     if (option == "--trace") {
       options.trace = true;
     } else if (option == "--cluster") {
       options.cluster = true;
-    } else if (!takes_number || i + 1 == argc || !read_number(argv[++i], number)) {
-      std::fprintf(stderr, "usage: hansa_sim [--cluster] [--seeds N] [--from S] [--trace]\n");
-      return 2;
+    } else if (option == "--list" && !last) {
+      options.list = argv[++i];
+    } else if (option == "--seeds" && !last) {
+      if (!read_number(argv[++i], options.seeds)) return false;
+    } else if (option == "--from" && !last) {
+      if (!read_number(argv[++i], options.from)) return false;
+    } else {
+      return false;
     }
+  }
+  return true;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  if (!read_options(argc, argv, options)) {
+    std::fprintf(stderr, "usage: hansa_sim [--cluster] [--seeds N] [--from S] [--trace] | --list FILE [--trace]\n");
+    return 2;
+  }
+  std::vector<Job> jobs;
+  if (options.list != nullptr) {
+    if (!read_list(options.list, jobs)) return 2;
+    options.from = jobs.front().seed;
+    options.seeds = jobs.size();
   }
   // A line per failing seed must be there even if a later one stops the process.
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   std::uint64_t failed = 0;
   Outcome total;
-  for (std::uint64_t seed = options.from; seed < options.from + options.seeds; ++seed) {
-    Outcome outcome = run(options, seed, options.trace);
-    if (seed % repeat_every == 0 && run(options, seed, false).trace != outcome.trace) {
+  for (std::uint64_t i = 0; i < options.seeds; ++i) {
+    const Job job = jobs.empty() ? Job{options.cluster, options.from + i, {}} : jobs[i];
+    Outcome outcome = run(job, options.trace);
+    if (job.seed % repeat_every == 0 && run(job, false).trace != outcome.trace) {
       outcome.violations.emplace_back("the same seed gave another trace");
     }
-    if (!report(options, seed, outcome)) ++failed;
+    if (!report(job, outcome)) ++failed;
     if (options.trace)
-      std::printf("seed %llu: trace %016llx\n", static_cast<unsigned long long>(seed),
+      std::printf("seed %llu: trace %016llx\n", static_cast<unsigned long long>(job.seed),
                   static_cast<unsigned long long>(outcome.trace));
     total.events += outcome.events;
     total.acknowledged += outcome.acknowledged;

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstring>
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -44,6 +45,7 @@ Sum two_at(ConstBytes bytes, std::size_t at) {
 }
 
 struct Frame {
+  std::uint32_t page = 0;  // counted from 1
   bool commit = false;
   Sum salts;
   Sum stored;
@@ -54,7 +56,11 @@ struct Frame {
 };
 
 Frame frame_of(ConstBytes bytes, std::uint64_t offset) {
-  return {.commit = number_at(bytes, 4) != 0, .salts = two_at(bytes, 8), .stored = two_at(bytes, 16), .offset = offset};
+  return {.page = number_at(bytes, 0),
+          .commit = number_at(bytes, 4) != 0,
+          .salts = two_at(bytes, 8),
+          .stored = two_at(bytes, 16),
+          .offset = offset};
 }
 
 Sum sum_of(Sum before, ConstBytes frame) {
@@ -101,28 +107,85 @@ class Walk {
     return false;
   }
 
-  std::uint64_t misfit() const { return *misfit_; }
+  // Offset of the first that does not follow; 0: the log's header.
+  const std::optional<std::uint64_t>& misfit() const { return misfit_; }
 
  private:
   Sum salts_;
   bool salts_known_ = true;
-  std::array<Sum, 2> before_;            // what the next frame may have been summed from
-  std::optional<std::uint64_t> misfit_;  // offset of the first that does not follow
-  bool after_commit_ = false;            // the last frame ended a transaction
+  std::array<Sum, 2> before_;  // what the next frame may have been summed from
+  std::optional<std::uint64_t> misfit_;
+  bool after_commit_ = false;  // the last frame ended a transaction
 };
+
+// The frames of a log whose header tells nothing: those whose salts are the first one's.
+class Pages {
+ public:
+  void take(const Frame& frame) {
+    if (!salts_) salts_ = frame.salts;
+    if (frame.salts != *salts_) {
+      ended_ = true;
+      return;
+    }
+    if (ended_) scattered_ = true;
+    open_[frame.page] = frame.offset;
+    if (!frame.commit) return;
+    for (const auto& [page, offset] : open_) last_[page] = offset;
+    open_.clear();
+  }
+
+  // What an older log left follows on this one's frames; where it lies between them, one of them is damaged.
+  bool scattered() const { return scattered_; }
+  // Offsets of the frames that the last commit made valid, by page.
+  const std::map<std::uint32_t, std::uint64_t>& last() const { return last_; }
+
+ private:
+  std::optional<Sum> salts_;
+  std::map<std::uint32_t, std::uint64_t> open_;  // of a transaction whose commit was not seen yet
+  std::map<std::uint32_t, std::uint64_t> last_;
+  bool ended_ = false;
+  bool scattered_ = false;
+};
+
+// Whether the database has what the log says of each page. Its pages end in a checksum of their own (vfs.h).
+Result<bool> is_copied(io::File& log, io::File& database) {
+  std::vector<std::byte> bytes(frame_bytes);
+  Pages pages;
+  for (std::uint64_t offset = header_bytes;; offset += frame_bytes) {
+    HANSA_TRY(const std::size_t got, log.read(offset, bytes));
+    if (got < frame_bytes) break;
+    pages.take(frame_of(bytes, offset));
+  }
+  if (pages.scattered()) return false;
+  std::vector<std::byte> stored(page_size);
+  for (const auto& [page, offset] : pages.last()) {
+    if (page == 0) return false;
+    HANSA_TRY(const std::size_t of_log, log.read(offset + frame_header_bytes, Bytes(bytes).first(page_size)));
+    HANSA_TRY(const std::size_t of_database, database.read(std::uint64_t{page - 1} * page_size, stored));
+    if (of_log != page_size || of_database != page_size) return false;
+    if (std::memcmp(bytes.data(), stored.data(), page_size - page_reserve) != 0) return false;
+  }
+  return true;
+}
 
 }  // namespace
 
-Result<void> check_log(io::File& log, const std::string& path) {
+Result<LogUse> check_log(io::File& log, io::File& database, const std::string& path) {
   std::vector<std::byte> bytes(frame_bytes);
   HANSA_TRY(const std::size_t head, log.read(0, Bytes(bytes).first(header_bytes)));
-  if (head < header_bytes) return {};
+  if (head < header_bytes) return LogUse::read;
   Walk walk(ConstBytes(bytes).first(header_bytes));
+  const bool header_fits = !walk.misfit();
   for (std::uint64_t offset = header_bytes;; offset += frame_bytes) {
     HANSA_TRY(const std::size_t got, log.read(offset, bytes));
-    if (got < frame_bytes) return {};
-    if (walk.take(bytes, offset)) return damaged(path, walk.misfit());
+    if (got < frame_bytes) break;
+    if (!walk.take(bytes, offset)) continue;
+    if (header_fits) return damaged(path, *walk.misfit());
+    HANSA_TRY(const bool copied, is_copied(log, database));
+    if (!copied) return damaged(path, *walk.misfit());
+    break;
   }
+  return header_fits ? LogUse::read : LogUse::empty;
 }
 
 }  // namespace hansa::meta::sqlite

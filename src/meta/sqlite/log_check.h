@@ -8,9 +8,15 @@
 // Frames follow on each other by their checksums, each of which begins with the one before, as it is stored; salts are
 // those of the log's header (the file format: https://sqlite.org/fileformat2.html, "The Write-Ahead Log").
 //
+// Where the log's header does not fit, SQLite reads nothing of the log. That loses nothing if all of it was copied
+// into the database before: so it is when a new header was being written, to begin the log anew, and was cut.
+// The pages of the log are therefore compared with those of the database. Such a log must be emptied before SQLite
+// writes to it: it would keep the header's salts, and the old frames behind the new ones would look like damage later.
+//
 // Not told apart: damage to the last transaction alone, which looks like one that power failure tore.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "base/result.h"
@@ -18,8 +24,13 @@
 
 namespace hansa::meta::sqlite {
 
+enum class LogUse : std::uint8_t {
+  read,   // by SQLite, as far as it fits
+  empty,  // nothing of it is needed
+};
+
 // corrupt, with what to do, if acknowledged transactions cannot be read. `path`: of the log. Reads only; blocks.
 // REQUIRES: a log of this room's pages (vfs.h), of a database with synchronous=FULL.
-Result<void> check_log(io::File& log, const std::string& path);
+Result<LogUse> check_log(io::File& log, io::File& database, const std::string& path);
 
 }  // namespace hansa::meta::sqlite

@@ -140,5 +140,79 @@ TEST_F(LogCheck, ALogWithoutAFrameIsNone) {
   }
 }
 
+// A new header that an I/O error or the process's end cut after `length` bytes; its count of copies, from byte 12, its
+// salts and its sum are new.
+constexpr std::size_t first_new = 15;
+std::string with_cut_header(std::string log, std::size_t length) {
+  for (std::size_t at = first_new; at < length; ++at) log[at] = static_cast<char>(log[at] ^ 0x5a);
+  return log;
+}
+
+class LogCheckOfACopiedLog : public LogCheck {
+ protected:
+  LogCheckOfACopiedLog() {
+    options.database.path = rig.folder() + "/copied.db";
+    options.database.checkpoint_pages = 20;
+    auto store = open().value();
+    const auto now = [this] { return contents(options.database.path); };
+    // Until a commit is the one after which SQLite copies the log; it begins the log anew at the commit after that.
+    for (database = before = now(); database == before; database = now()) rig.run(put(store.get(), next++));
+    log = contents(options.database.path + "-wal");
+    revision = store->snapshot().value()->revision();
+  }
+  std::string before;  // the database without what is in the log
+  int next = 0;
+};
+
+// Seed 106868 of one node's simulator: it was taken for lost commits, and the start refused.
+TEST_F(LogCheckOfACopiedLog, AHeaderThatWasCutLosesNothingAndTheStoreStarts) {
+  ASSERT_GT(next, 2);
+  for (std::size_t length = first_new + 1; length <= header; ++length) {
+    EXPECT_EQ(shown(with_cut_header(log, length)), revision) << length << " bytes of a new header";
+  }
+}
+
+// SQLite takes the salts of a header that does not fit, and the frames of before lie behind those of the new log.
+TEST_F(LogCheckOfACopiedLog, AfterACutHeaderTheFramesOfBeforeAreNoDamageLater) {
+  std::string crashed;
+  {
+    auto store = open_with(with_cut_header(log, 16)).value();
+    rig.run(put(store.get(), next));
+    database = contents(options.database.path);
+    crashed = contents(options.database.path + "-wal");
+  }
+  EXPECT_EQ(shown(crashed), revision + 1);
+}
+
+TEST_F(LogCheckOfACopiedLog, AHeaderThatWasCutIsDamageIfAPageIsNotInTheDatabase) {
+  const std::string whole = database;
+  ASSERT_EQ(whole.size() % 4096, 0U);
+  std::size_t differing = 0;
+  for (std::size_t at = 0; at < whole.size(); at += 4096) {
+    const std::string old = at < before.size() ? before.substr(at, 4096) : std::string(4096, '\0');
+    if (old == whole.substr(at, 4096)) continue;
+    ++differing;
+    database = whole;
+    database.replace(at, 4096, old);
+    EXPECT_FALSE(shown(with_cut_header(log, 20))) << "page at " << at;
+  }
+  EXPECT_GT(differing, 5U);
+  database = whole.substr(0, whole.size() - 4096);
+  EXPECT_FALSE(shown(with_cut_header(log, 20))) << "the last page is missing";
+}
+
+TEST_F(LogCheckOfACopiedLog, AHeaderThatWasCutIsDamageIfTheSaltsOfAFrameAreDamagedToo) {
+  std::string changed = with_cut_header(log, 20);
+  const std::size_t at = header + 3 * frame + 9;
+  changed[at] = static_cast<char>(changed[at] ^ 1);
+  EXPECT_FALSE(shown(changed));
+}
+
+TEST_F(LogCheck, AHeaderThatWasCutIsDamageIfTheLogWasNotCopied) {
+  for (std::size_t length = first_new + 1; length < 24; ++length) {
+    EXPECT_FALSE(shown(with_cut_header(log, length))) << length << " bytes of a new header";
+  }
+}
+
 }  // namespace
 }  // namespace hansa::meta::sqlite::testing

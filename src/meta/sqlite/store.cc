@@ -110,8 +110,12 @@ class RealStore::LocalLease final : public Lease {
 // Before SQLite reads it, which would end it at the damage without a word.
 Result<void> RealStore::check_last_log() {
   const std::string path = options_.database.path + "-wal";
-  HANSA_TRY(auto log, vfs_.disk().open(path, io::OpenMode::read));
-  return check_log(*log, path);
+  HANSA_TRY(auto log, vfs_.disk().open(path, io::OpenMode::write));
+  HANSA_TRY(auto database, vfs_.disk().open(options_.database.path, io::OpenMode::read));
+  HANSA_TRY(const LogUse use, check_log(*log, *database, path));
+  if (use == LogUse::read) return {};
+  HANSA_CHECK(log->truncate(0));
+  return log->sync();
 }
 
 Result<void> RealStore::enqueue(Waiting waiting) {
