@@ -2,12 +2,6 @@
 #include "sim/cluster_push_pull.h"
 
 namespace hansa::sim {
-namespace {
-
-constexpr std::string_view prefix = "hansa/";  // of Hansa's keys in etcd
-
-}  // namespace
-
 void ClusterPushPull::check_all() {
   constexpr io::Duration settle = std::chrono::seconds(10);  // late proposals, breaks and retries are over
   world_.run_for(settle);
@@ -15,39 +9,67 @@ void ClusterPushPull::check_all() {
   check_histories();
   check_views();
   check_health();
-  check_marks();
+  check_marks(true);
 }
 
-// By the first view that knows all that etcd does; an older one may name what was collected since.
-void ClusterPushPull::check_marks() {
+// The first view that knows all that etcd does; an older one may name what was collected since.
+std::optional<catalog::Snapshot> ClusterPushPull::newest_view() {
   for (std::size_t member = 0; member < cluster_.size(); ++member) {
     if (!cluster_.ready(member)) continue;
     auto view = cluster_.node(member)->catalogue().snapshot();
-    if (!view || view->revision() != cluster_.etcd().state().revision) continue;
-    check_marks_by(*view);
-    return;
+    if (view && view->revision() == cluster_.etcd().state().revision) return std::move(*view);
   }
+  return std::nullopt;
 }
 
-void ClusterPushPull::check_marks_by(catalog::Snapshot& view) {
-  const auto layout = view.layout();
-  const auto nodes = view.nodes();
-  if (!layout || !*layout || !nodes) return;
+std::set<oci::Digest> ClusterPushPull::ever_pushed() const {
   std::set<oci::Digest> pushed;
   for (const auto& [digest, image] : images_) {
     pushed.insert(digest);
     for (const auto& [blob, content] : image.blobs) pushed.insert(blob);
   }
+  return pushed;
+}
+
+void ClusterPushPull::check_marks(bool last_look) {
+  auto view = newest_view();
+  if (view) check_marks_by(*view, last_look);
+}
+
+void ClusterPushPull::check_marks_by(catalog::Snapshot& view, bool last_look) {
+  const auto layout = view.layout();
+  const auto nodes = view.nodes();
+  if (!layout || !*layout || !nodes) return;
+  const auto pushed = ever_pushed();
   for (const catalog::Member& node : *nodes) {
     const auto place = cluster_.place_of(node.id);
     const auto mark = view.holds(node.id);
-    if (!place || !mark || !*mark) continue;
+    // Nobody knows yet that what runs there has an older disk.
+    const bool unknown = churn_ == Churn::set_back && losses_ > 0 && place == churned_ && !cluster_.ready(*place);
+    if (!place || !mark || !*mark || unknown) continue;
     for (const oci::Digest& digest : pushed) {
       const auto since = view.since_of(digest);
       if (!since || cluster_.has_file(*place, digest)) continue;
+      // A copy that rots makes a mark false by itself; what counts is that it is taken back.
+      if (!last_look && rotten_.contains(digest)) continue;
       if (!holds_digest(node.id, node.record, (*mark)->record, (*layout)->record, digest, *since)) continue;
       violation("node-" + std::to_string(*place + 1) + " is said to hold " + digest.text() + ", which it lacks");
     }
+  }
+}
+
+// Without the member that has left, everything that is named has as many copies as a push needs (P5).
+void ClusterPushPull::check_copies_without(std::size_t member) {
+  auto view = newest_view();
+  if (!view) return;
+  for (const oci::Digest& digest : ever_pushed()) {
+    const auto since = view->since_of(digest);
+    if (!since || *since == 0 || rotten_.contains(digest)) continue;
+    std::size_t copies = 0;
+    for (std::size_t i = 0; i < cluster_.size(); ++i) copies += i != member && cluster_.has_file(i, digest) ? 1 : 0;
+    if (copies >= catalog::durable_copies) continue;
+    violation("node-" + std::to_string(member + 1) + " was let go, and " + digest.text() + " has " +
+              std::to_string(copies) + " copies");
   }
 }
 
@@ -108,7 +130,7 @@ bool ClusterPushPull::check_view(std::size_t member, bool last_look) {
   }
   std::map<std::string, meta::KeyValue> left;
   for (const auto& [key, record] : truth.keys) {
-    if (key.starts_with(prefix)) left.emplace(key.substr(prefix.size()), record);
+    if (key.starts_with(etcd_prefix)) left.emplace(key.substr(etcd_prefix.size()), record);
   }
   for (const auto& row : *rows) {
     const auto known = left.find(row.key);
@@ -134,12 +156,14 @@ void ClusterPushPull::check_health() {
       violation(name + " is not ready in the end");
       continue;
     }
-    if (cluster_.disk_shown(i) != cluster_.first_disk(i)) violation(name + " took its own disk for an old copy");
+    const bool set_back = churn_ == Churn::set_back && losses_ > 0 && i == churned_;
+    if (!set_back && cluster_.disk_shown(i) != cluster_.first_disk(i))
+      violation(name + " took its own disk for an old copy");
     const auto status = cluster_.node(i)->status();
     if (!status.metadata->reachable || status.metadata->loading) violation(name + " is not up to date in the end");
     if (!status.metadata->alarm.empty()) violation(name + " raised the alarm: " + status.metadata->alarm);
     if (status.view_differences != 0) violation(name + " found its view to differ from another's");
-    if (status.corrupt_blobs != 0) violation(name + " found damaged blobs");
+    if (status.corrupt_blobs != 0 && rotten_.empty()) violation(name + " found damaged blobs");
   }
 }
 

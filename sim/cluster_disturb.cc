@@ -7,20 +7,27 @@ namespace {
 constexpr std::uint64_t longest_pause_ms = 6000;  // of a member
 constexpr std::uint64_t longest_hours = 50'000;   // that somebody sets a wall clock by
 constexpr std::uint64_t most_drift = 200'000;     // parts in a million
+constexpr io::Duration patience = std::chrono::minutes(3);
+constexpr std::uint64_t most_calls = 300;      // of a disk until one fails
+constexpr std::uint64_t slowest_call_ms = 60;  // of a slow disk
 
 }  // namespace
 
 void ClusterPushPull::disturb() {
-  check_marks();
+  check_marks(false);
   if (random_.one_in(3)) cluster_.heal();
   if (options_.crashes) disturb_members();
+  disturb_machines();
+  if (options_.disk_faults) disturb_disks();
   if (options_.cuts) disturb_wires();
   if (options_.warts) disturb_etcd();
 }
 
 void ClusterPushPull::disturb_members() {
   for (std::size_t i = 0; i < cluster_.size(); ++i) {
-    if (!cluster_.running(i) && random_.one_in(2)) cluster_.start(i);
+    if (cluster_.running(i) || !random_.one_in(2)) continue;
+    let_rot(i);
+    cluster_.start(i);
   }
   const std::size_t chosen = random_.below(cluster_.size());
   if (random_.one_in(6)) {
@@ -45,6 +52,24 @@ void ClusterPushPull::disturb_members() {
   }
 }
 
+// One call fails, or the disk is full, or slow, until the next disturbance.
+void ClusterPushPull::disturb_disks() {
+  for (std::size_t i = 0; i < cluster_.size(); ++i) mend_disk(i);
+  const std::size_t chosen = random_.below(cluster_.size());
+  auto& disk = cluster_.disk(chosen);
+  if (random_.one_in(6)) {
+    disk.fail({.call = random_.one_in(2) ? Call::any : Call::sync, .nth = random_.between(1, most_calls)});
+  }
+  if (random_.one_in(10)) disk.fail({.call = Call::write, .code = ErrorCode::out_of_space, .for_ever = true});
+  if (random_.one_in(8))
+    disk.set_delay(io::Duration::zero(), std::chrono::milliseconds(random_.below(slowest_call_ms)));
+}
+
+void ClusterPushPull::mend_disk(std::size_t member) {
+  cluster_.disk(member).clear_faults();
+  cluster_.disk(member).set_delay(io::Duration::zero(), io::Duration::zero());
+}
+
 void ClusterPushPull::disturb_wires() {
   const std::size_t one = random_.below(cluster_.size());
   const std::size_t other = random_.below(cluster_.size());
@@ -60,6 +85,10 @@ void ClusterPushPull::disturb_wires() {
       if (random_.one_in(2)) cluster_.cut_from_etcd(one);
       break;
     case 3: cluster_.cut_from_etcd(one); break;
+    case 5:
+    case 6:
+      if (one != other) cluster_.lose(one, other);
+      break;
     case 4: cluster_.cut_from_etcd(one, random_.below(SimCluster::endpoints)); break;
     default: break;
   }
@@ -107,18 +136,41 @@ EtcdWarts ClusterPushPull::draw_warts() {
   return warts;
 }
 
-// Everything works again, and then everybody does. False: not everybody.
-bool ClusterPushPull::mend() {
-  constexpr io::Duration patience = std::chrono::minutes(3);
+// Everything works again.
+void ClusterPushPull::mend() {
   auto& etcd = cluster_.etcd();
   etcd.set_warts({});
   etcd.no_space = false;
   cluster_.network().set({});
   cluster_.heal();
   for (std::size_t i = 0; i < cluster_.size(); ++i) {
+    mend_disk(i);
     if (!cluster_.running(i)) cluster_.start(i);
   }
+}
+
+// For whoever reads the trace: how the members see each other.
+void ClusterPushPull::tell_status() {
+  for (std::size_t i = 0; i < cluster_.size(); ++i) {
+    if (!cluster_.ready(i)) continue;
+    const auto status = run(world_, cluster_.executor(i), cluster_.node(i)->cluster_status());
+    cluster_.log(i).info("status", {{"json", status ? *status : describe(status.error())}});
+  }
+}
+
+void ClusterPushPull::wait_until_drained() {
+  constexpr io::Duration look_again = std::chrono::milliseconds(100);
+  const io::Duration end = world_.now() + patience;
+  while (!replace_drained() && world_.now() < end) world_.run_for(look_again);
+  if (replace_drained()) return;
+  violation("what was to be drained is not gone, long after all was mended");
+  tell_status();
+}
+
+// And then everybody does. False: not everybody.
+bool ClusterPushPull::come_together() {
   if (cluster_.wait_until_joined(patience)) return true;
+  tell_status();
   for (std::size_t i = 0; i < cluster_.size(); ++i) {
     const std::string name = "node-" + std::to_string(i + 1);
     if (!cluster_.ready(i)) {

@@ -8,6 +8,7 @@ namespace {
 
 constexpr std::string_view there = "there";
 constexpr std::uint64_t pause_ms = 600;  // of a client between two operations, at most
+constexpr io::Duration slowest_client = std::chrono::milliseconds(3500);
 
 // Errors that say that nothing happened.
 bool is_refusal(const Error& error) {
@@ -58,7 +59,8 @@ ClusterPushPull::ClusterPushPull(World& world, SimCluster& cluster, io::Duration
       options_(options),
       executor_(world, "clients"),
       random_(world.random("workload")),
-      tag_count_(random_.between(1, 3)) {
+      tag_count_(random_.between(1, 3)),
+      churn_(options_.churn && random_.one_in(2) ? static_cast<Churn>(random_.between(1, 3)) : Churn::none) {
   for (std::size_t i = 0; i <= options_.clients; ++i) {  // the last one checks
     clients_.emplace_back(i, world.seed());
   }
@@ -89,19 +91,22 @@ History& ClusterPushPull::manifest_history(const oci::RepositoryName& repository
 }
 
 void ClusterPushPull::write_down(History& history, Client& client, std::size_t member, Operation::Kind kind,
-                                 std::string value, io::Duration began, bool known) {
+                                 std::string value, io::Duration began, bool known, std::string expected) {
   history.add({.kind = kind,
                .value = std::move(value),
                .began = began,
                .ended = world_.now(),
                .known = known,
-               .who = client.who(member)});
+               .who = client.who(member),
+               .expected = std::move(expected)});
 }
 
 // ---- push -------------------------------------------------------------------------------------------------------
 
 void ClusterPushPull::check_copies(Client& client, const oci::Digest& digest, io::Duration began) {
-  if (world_.now() - began >= grace_) return;
+  // What a machine took along was acknowledged before, or just now; without a new one there may be one member only.
+  const bool lost_some = losses_ > 0 && churn_ != Churn::drained;
+  if (world_.now() - began >= grace_ || (lost_some && (loss_at_ >= began || cluster_.size() == 2))) return;
   std::size_t copies = 0;
   for (std::size_t i = 0; i < cluster_.size(); ++i) copies += cluster_.has_file(i, digest) ? 1 : 0;
   if (copies >= std::min(cluster_.size(), catalog::durable_copies)) return;
@@ -148,13 +153,17 @@ io::Task<bool> ClusterPushPull::upload(Client& client, oci::RepositoryName repos
   if (refused(finished) && finished->error().code == ErrorCode::invalid && crashes == crashes_) {
     violation(client.who(last) + ": the bytes of an upload were not taken: " + describe(finished->error()));
   }
-  if (happened(finished)) check_copies(client, digest, began);
-  co_return happened(finished);
+  if (!happened(finished)) co_return false;
+  check_copies(client, digest, began);
+  if (client.random.one_in(4)) co_await finish_again(client, repository, session, digest, last);
+  co_return true;
 }
 
 io::Task<bool> ClusterPushPull::push_blob(Client& client, oci::RepositoryName repository, const std::string& content) {
   const auto who = access(client);
   const auto digest = sha256(content);
+  offered_.insert(repository.text() + "@" + digest.text());
+  if (client.random.one_in(4)) co_return co_await upload(client, std::move(repository), content);  // without a look
   Use<registry::BlobHead> look = [who, repository, digest](registry::Registry& registry) {
     return registry.head_blob(who, repository, digest);
   };
@@ -163,10 +172,10 @@ io::Task<bool> ClusterPushPull::push_blob(Client& client, oci::RepositoryName re
   co_return co_await upload(client, std::move(repository), content);
 }
 
-io::Task<ClusterPushPull::Answer<registry::ManifestPushed>> ClusterPushPull::put_tag(Client& client,
-                                                                                     oci::RepositoryName repository,
-                                                                                     std::string tag, Image image) {
+io::Task<ClusterPushPull::Answer<registry::ManifestPushed>> ClusterPushPull::put_tag(
+    Client& client, oci::RepositoryName repository, std::string tag, Image image, std::optional<std::string> expected) {
   images_.insert_or_assign(image.digest, image);
+  offered_.insert(repository.text() + "@" + image.digest.text());
   const std::size_t member = draw_member(client);
   const auto began = world_.now();
   const auto body =
@@ -174,7 +183,9 @@ io::Task<ClusterPushPull::Answer<registry::ManifestPushed>> ClusterPushPull::put
                                                                       .tags = {},
                                                                       .media_type = std::string(image.type),
                                                                       .body = image.body,
-                                                                      .if_match = std::nullopt});
+                                                                      .if_match = std::nullopt,
+                                                                      .if_none_match = expected && expected->empty()});
+  if (expected && !expected->empty()) body->if_match = *oci::Digest::parse(*expected);
   Use<registry::ManifestPushed> put = [who = access(client), repository, body](registry::Registry& registry) {
     return registry.put_manifest(who, repository, *body);
   };
@@ -186,9 +197,16 @@ io::Task<ClusterPushPull::Answer<registry::ManifestPushed>> ClusterPushPull::put
                                      {"answer", !answer               ? "cut off"
                                                 : answer->has_value() ? "done"
                                                                       : describe(answer->error())}});
-  if (refused(answer)) co_return answer;
+  auto& history = tag_history(repository, tag);
+  if (refused(answer)) {
+    if (expected && answer->error().code == ErrorCode::precondition) {
+      write_down(history, client, member, Operation::Kind::differs, "", began, true, *expected);
+    }
+    co_return answer;
+  }
   const bool known = happened(answer);
-  write_down(tag_history(repository, tag), client, member, Operation::Kind::write, image.digest.text(), began, known);
+  const auto kind = expected ? Operation::Kind::swap : Operation::Kind::write;
+  write_down(history, client, member, kind, image.digest.text(), began, known, expected.value_or(""));
   write_down(manifest_history(repository, image.digest), client, member, Operation::Kind::write, std::string(there),
              began, known);
   if (known) check_copies(client, image.digest, began);
@@ -204,6 +222,12 @@ io::Task<void> ClusterPushPull::push_image(Client& client) {
     const bool pushed = co_await push_blob(client, repository, content);
     if (!pushed) co_return;
     ++acknowledged_;
+  }
+  if (client.random.one_in(3)) {
+    // A slow client: what was pushed or confirmed by HEAD stays for the grace time (P7).
+    const io::Duration most = std::min(grace_, slowest_client);
+    auto slept = co_await io::sleep_for(io::Duration(client.random.below(static_cast<std::uint64_t>(most.count()))));
+    if (!slept) co_return;
   }
   const auto answer = co_await put_tag(client, repository, draw_tag(client), image);
   if (!refused(answer) || world_.now() - began >= grace_) co_return;
@@ -345,7 +369,7 @@ io::Task<void> ClusterPushPull::delete_manifest(Client& client) {
 
 io::Task<void> ClusterPushPull::client_loop(Client& client) {
   while (client.done < options_.operations) {
-    switch (client.random.below(10)) {
+    switch (client.random.below(16)) {
       case 0: co_await delete_tag(client); break;
       case 1: co_await delete_manifest(client); break;
       case 2:
@@ -353,6 +377,11 @@ io::Task<void> ClusterPushPull::client_loop(Client& client) {
       case 4:
       case 5:
       case 6: co_await pull(client); break;
+      case 7:
+      case 8: co_await put_over(client); break;
+      case 9: co_await mount(client); break;
+      case 10: co_await look_elsewhere(client); break;
+      case 11: co_await push_index(client); break;
       default: co_await push_image(client); break;
     }
     ++client.done;
@@ -371,11 +400,17 @@ void ClusterPushPull::run_all() {
   }
   {
     io::TaskScope scope(executor_);
+    io::TaskScope operating(executor_);
+    operating.spawn("operator", operate(clients_.back()));
     for (std::size_t i = 0; i < options_.clients; ++i) scope.spawn("client", client_loop(clients_[i]));
     const auto finished = [&scope] { return scope.running() == 0; };
     while (!world_.run_until(finished, std::chrono::milliseconds(50 + random_.below(longest_calm_ms)))) disturb();
+    mend();
+    wait_until_drained();
+    working_ = false;
+    run(world_, executor_, operating.join());
   }
-  if (mend()) check_all();
+  if (come_together()) check_all();
 }
 
 }  // namespace hansa::sim

@@ -1,11 +1,13 @@
-// ClusterPushPull: clients that push, retag, pull and delete small images through random members of a cluster, a part
-// of an upload through each, while members crash and restart, wires are cut, clocks jump, and etcd shows its warts.
+// ClusterPushPull: clients that push, retag, pull, mount and delete small images and indexes through random members of
+// a cluster, a part of an upload through each, some with preconditions, while members crash and restart, disks fail,
+// fill up and rot, one member is lost, set back or drained, wires are cut, clocks jump, and etcd shows its warts.
 //
 // Checked, most of it after all is mended: tags and manifests have linearizable histories over all members (P3, P8;
 // answers that say they are stale apart, P6); what a tag shows is pullable whole through every member (P1, P2, P4, P7);
-// an acknowledged push has two copies at that moment, and no member's mark says that its disk has what it lacks, at any
-// time (P1); every view is equal to etcd's records, row by row; every member is ready, without an alarm, and knows its
-// disk; no views differed.
+// an acknowledged push has two copies at that moment, and everything when a drained member is let go; no member's mark
+// says that its disk has what it lacks, at any time (P1, P5); what HEAD or a push confirmed can be relied on for a
+// grace time (P7); what was never pushed to a repository cannot be read there; every view is equal to etcd's records,
+// row by row; every member is ready, without an alarm, and knows its disk; no views differed.
 // An answer that was cut off, or an error that does not exclude it, is an operation that may have happened.
 //
 // Restores and forgetful voters lose what was acknowledged by their nature and are not in the mix.
@@ -14,6 +16,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -21,14 +24,20 @@
 
 #include "sim/history.h"
 #include "sim/image.h"
+#include "sim/ports/disk_tree.h"
 #include "sim/sim_cluster.h"
 
 namespace hansa::sim {
+
+inline constexpr std::string_view etcd_prefix = "hansa/";  // of Hansa's keys
 
 struct ClusterPushPullOptions {
   std::size_t clients = 4;
   std::size_t operations = 14;  // of each client
   bool crashes = true;
+  bool disk_faults = true;
+  bool rot = true;
+  bool churn = true;  // members are lost, set back and drained
   bool cuts = true;
   bool warts = true;
 };
@@ -64,12 +73,24 @@ class ClusterPushPull {
   io::Task<void> push_image(Client& client);
   io::Task<bool> push_blob(Client& client, oci::RepositoryName repository, const std::string& content);
   io::Task<bool> upload(Client& client, oci::RepositoryName repository, const std::string& content);
+  // `expected`: only if the tag shows this digest; empty text: only if it shows nothing.
   io::Task<Answer<registry::ManifestPushed>> put_tag(Client& client, oci::RepositoryName repository, std::string tag,
-                                                     Image image);
+                                                     Image image, std::optional<std::string> expected = {});
   io::Task<void> retag(Client& client);
   io::Task<void> pull(Client& client);
   io::Task<void> delete_tag(Client& client);
   io::Task<void> delete_manifest(Client& client);
+
+  // cluster_corners.cc
+  io::Task<void> push_index(Client& client);
+  io::Task<bool> push_part(Client& client, oci::RepositoryName repository, const Image& image);
+  io::Task<void> put_over(Client& client);
+  io::Task<void> put_expecting(Client& client, oci::RepositoryName repository, std::string tag, oci::Digest digest,
+                               std::string expected);
+  io::Task<void> mount(Client& client);
+  io::Task<void> look_elsewhere(Client& client);
+  io::Task<void> finish_again(Client& client, oci::RepositoryName repository, std::string session, oci::Digest digest,
+                              std::size_t member);
 
   // One read, written to the histories; what the tag shows, if it was told.
   io::Task<std::optional<oci::Digest>> read_tag(Client& client, std::size_t member, oci::RepositoryName repository,
@@ -82,7 +103,7 @@ class ClusterPushPull {
   // What was just acknowledged has two copies (P1), unless it could have been collected since it was asked for.
   void check_copies(Client& client, const oci::Digest& digest, io::Duration began);
   void write_down(History& history, Client& client, std::size_t member, Operation::Kind kind, std::string value,
-                  io::Duration began, bool known);
+                  io::Duration began, bool known, std::string expected = {});
   History& tag_history(const oci::RepositoryName& repository, const std::string& tag);
   History& manifest_history(const oci::RepositoryName& repository, const oci::Digest& digest);
   auth::Access access(const Client& client) const;
@@ -95,10 +116,25 @@ class ClusterPushPull {
   // cluster_disturb.cc
   void disturb();
   void disturb_members();
+  void disturb_disks();
+  void mend_disk(std::size_t member);
   void disturb_wires();
   void disturb_etcd();
   EtcdWarts draw_warts();
-  bool mend();
+  void mend();
+  void wait_until_drained();
+  bool come_together();
+  void tell_status();
+  // cluster_churn.cc
+  enum class Churn : std::uint8_t { none, lost, set_back, drained };
+  void disturb_machines();
+  void lose_machine(std::size_t member);
+  void set_back_disk(std::size_t member);
+  void let_rot(std::size_t member);
+  io::Task<void> operate(Client& client);
+  io::Task<bool> ask_for(Client& client, std::string verb, std::string id);
+  bool has_left(const std::string& id);
+  bool replace_drained();
   // cluster_checks.cc
   void check_all();
   io::Task<void> check_images(Client& client);
@@ -106,8 +142,11 @@ class ClusterPushPull {
   void check_views();
   bool check_view(std::size_t member, bool last_look);
   void check_health();
-  void check_marks();
-  void check_marks_by(catalog::Snapshot& view);
+  std::optional<catalog::Snapshot> newest_view();
+  std::set<oci::Digest> ever_pushed() const;
+  void check_copies_without(std::size_t member);
+  void check_marks(bool last_look);
+  void check_marks_by(catalog::Snapshot& view, bool last_look);
 
   World& world_;
   SimCluster& cluster_;
@@ -122,6 +161,17 @@ class ClusterPushPull {
   std::map<std::string, History> manifests_;       // by "repository@digest"; of a present one the value is "there"
   std::map<oci::Digest, Image> images_;            // ever pushed
   std::set<std::string> erased_;                   // manifests whose deletion was ever asked for, as in manifests_
+  std::set<std::string> offered_;                  // what anybody ever tried to bring there, "repository@digest"
+  const Churn churn_;
+  std::size_t churned_ = 0;  // the member that it is, once it has begun
+  bool churn_began_ = false;
+  std::unique_ptr<SimTree> image_;     // of the disk of churned_
+  std::deque<std::string> to_forget_;  // members that the operator gives up
+  std::string to_drain_;               // the member that the operator drains
+  std::set<oci::Digest> rotten_;       // of which a copy has rotted
+  bool working_ = true;                // clients are not done
+  std::uint64_t losses_ = 0;           // of machines or what their disks had
+  io::Duration loss_at_{};             // when that was
   std::vector<std::string> violations_;
   std::uint64_t acknowledged_ = 0;
   std::uint64_t crashes_ = 0;

@@ -46,7 +46,7 @@ struct Job {
   std::string about;
 };
 
-// Three members, at times one to five.
+// Three members, at times one to seven.
 template <class Workload>
 void note_workload(Outcome& outcome, const Workload& workload) {
   outcome.acknowledged = workload.acknowledged();
@@ -67,7 +67,7 @@ Outcome run_cluster_seed(std::uint64_t seed, bool loud) {
   // With the smallest grace time a tick is half a second, so that pauses and slow commits last for several.
   const hansa::io::Duration grace = draw.one_in(2) ? std::chrono::seconds(4) : std::chrono::seconds(40);
   hansa::sim::SimClusterOptions options;
-  options.nodes = draw.one_in(3) ? draw.between(1, 5) : 3;
+  options.nodes = draw.one_in(3) ? draw.between(1, 7) : 3;
   options.loud = loud;
   options.node.gc_delay = grace;
   options.node.gc_interval = grace / 8;

@@ -10,6 +10,7 @@ namespace {
 using Kind = Operation::Kind;
 
 constexpr std::size_t max_states = 2'000'000;
+constexpr int most_unknown = 3;  // in a row that one answer needs: a write, a swap of it, a removal of that
 
 // The register after the operation; empty optional: it cannot be told this there.
 std::optional<std::string> apply(const Operation& operation, const std::string& state, bool vanishes) {
@@ -20,6 +21,8 @@ std::optional<std::string> apply(const Operation& operation, const std::string& 
     case Kind::read:
       if (state == operation.value || (vanishes && operation.value.empty())) return operation.value;
       return std::nullopt;
+    case Kind::swap: return state == operation.expected ? std::optional(operation.value) : std::nullopt;
+    case Kind::differs: return state == operation.expected ? std::nullopt : std::optional(state);
   }
   return std::nullopt;
 }
@@ -49,13 +52,13 @@ class Search {
     for (std::size_t i = first; i < known_.size() && known_[i]->began <= end; ++i) {
       if (done_[i] != '0') continue;
       done_[i] = '1';
-      if (take(*known_[i], state, end, 2)) return true;
+      if (take(*known_[i], state, end, most_unknown)) return true;
       done_[i] = '0';
     }
     return false;
   }
 
-  // `next` now, or after unknown ones that make a difference to it: at most two (a write, and a removal of it).
+  // `next` now, or after unknown ones that make a difference to it.
   bool take(const Operation& next, const std::string& state, io::Duration end, int more) {
     const auto after = apply(next, state, vanishes_);
     if (after && step(*after)) return true;
@@ -64,7 +67,7 @@ class Search {
       if (used_[i] != '0' || unknown_[i]->began > end) continue;
       const auto changed = apply(*unknown_[i], state, vanishes_);
       if (!changed || *changed == state) continue;
-      if (next.kind == Kind::erase && *changed != next.value) continue;
+      if (next.kind == Kind::erase && more == 1 && *changed != next.value) continue;
       used_[i] = '1';
       if (take(next, *changed, end, more - 1)) return true;
       used_[i] = '0';
@@ -81,13 +84,16 @@ class Search {
 };
 
 std::string in_words(const Operation& one) {
+  const auto shown = [](const std::string& value) { return value.empty() ? std::string("nothing") : value; };
   const auto seconds = [](io::Duration time) { return std::to_string(std::chrono::duration<double>(time).count()); };
   std::string out = "  " + seconds(one.began) + " to " + (one.known ? seconds(one.ended) : "?") + " " + one.who + ": ";
   switch (one.kind) {
     case Kind::write: out += "write " + one.value; break;
     case Kind::remove: out += "remove"; break;
     case Kind::erase: out += "erase " + one.value; break;
-    case Kind::read: out += "read " + (one.value.empty() ? "nothing" : one.value); break;
+    case Kind::read: out += "read " + shown(one.value); break;
+    case Kind::swap: out += "write " + one.value + " over " + shown(one.expected); break;
+    case Kind::differs: out += "told that it is not " + shown(one.expected); break;
   }
   return out + "\n";
 }

@@ -15,10 +15,12 @@ namespace hansa::sim {
 
 struct Operation {
   enum class Kind : std::uint8_t {
-    write,   // the register shows `value` after it
-    remove,  // shows nothing after it, and showed something before
-    erase,   // shows nothing after it if it showed `value`, else what it showed
-    read,    // shows `value`; empty: nothing
+    write,    // the register shows `value` after it
+    remove,   // shows nothing after it, and showed something before
+    erase,    // shows nothing after it if it showed `value`, else what it showed
+    read,     // shows `value`; empty: nothing
+    swap,     // as write, and it showed `expected` before; empty: nothing
+    differs,  // a swap that was refused: it showed something other than `expected`
   };
   Kind kind = Kind::read;
   std::string value;
@@ -26,6 +28,7 @@ struct Operation {
   io::Duration ended{};  // of a known one
   bool known = true;     // false: its client was not told; never of a read
   std::string who;       // for the reader of a violation
+  std::string expected = {};
 };
 
 class History {

@@ -185,7 +185,8 @@ io::Task<void> PushPull::delete_unneeded(Client& client, const Image& image) {
 io::Task<void> PushPull::check_rotten(const Rotten& rotten) {
   Client& client = *rotten.client;
   const std::uint64_t size = rotten.content.size();
-  for (int i = 0; i < looks_at_rot; ++i) {
+  const int looks = client.random.one_in(2) ? looks_at_rot : 0;  // whoever pushes may be the first to come
+  for (int i = 0; i < looks; ++i) {
     const bool with = client.random.one_in(2);
     const std::uint64_t first = with ? rotten.at - client.random.below(rotten.at + 1) : client.random.below(size);
     const std::uint64_t least = with ? rotten.at - first + 1 : 1;
@@ -198,7 +199,13 @@ io::Task<void> PushPull::check_rotten(const Rotten& rotten) {
     }
   }
   const bool healed = co_await upload(client, rotten.digest, rotten.content);
-  if (!healed) violation(client, "a rotten blob was not healed by a push");
+  if (!healed) {
+    violation(client, "a rotten blob was not healed by a push");
+    co_return;
+  }
+  Image alone;
+  alone.blobs.emplace(rotten.digest, rotten.content);
+  co_await check_image(client, std::move(alone));
 }
 
 }  // namespace hansa::sim

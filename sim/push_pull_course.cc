@@ -76,7 +76,8 @@ std::optional<PushPull::Rotten> PushPull::let_rot() {
       rotten.at = random_.below(rotten.content.size());
       const std::string hex = rotten.digest.hex();
       const std::string file = "/data/blobs/sha256/" + hex.substr(0, 2) + "/" + hex;
-      if (!node_.disk().info(file)) return std::nullopt;  // lost: check_all() says so
+      const auto there = node_.disk().info(file);
+      if (!there || there->size != rotten.content.size()) return std::nullopt;  // lost: check_all() says so
       node_.disk().flip(file, rotten.at);
       return rotten;
     }

@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "blob/disk/layout.h"
 #include "node/identity.h"
+#include "sim/ports/disk_tree.h"
 
 namespace hansa::sim {
 namespace {
@@ -21,6 +22,10 @@ SimCluster::Machine::Machine(World& world, const std::string& machine, bool loud
       disk(world, name),
       random(world.random(name + "/random")),
       log(world, loud, name) {
+  set_up();
+}
+
+void SimCluster::Machine::set_up() {
   HANSA_ASSERT(disk.make_directories(std::string(root)), "a new disk takes a folder");
   const auto identity = node::prepare_identity(disk, random, std::string(root));
   HANSA_ASSERT(identity.has_value(), "a new disk takes an identity");
@@ -30,7 +35,7 @@ SimCluster::Machine::Machine(World& world, const std::string& machine, bool loud
 
 SimCluster::SimCluster(World& world, SimClusterOptions options)
     : world_(world), options_(std::move(options)), etcd_(world), network_(world) {
-  HANSA_ASSERT(options_.nodes >= 1 && options_.nodes <= 5, "a simulated cluster has one to five members");
+  HANSA_ASSERT(options_.nodes >= 1 && options_.nodes <= 7, "a simulated cluster has one to seven members");
   for (std::size_t i = 1; i <= options_.nodes; ++i) {
     machines_.emplace_back(world, "node-" + std::to_string(i), options_.loud);
   }
@@ -123,6 +128,21 @@ void SimCluster::kill(std::size_t i, Loss loss) {
   machine.disk.start();
 }
 
+void SimCluster::replace(std::size_t i) {
+  set_back(i, nullptr);
+  machines_[i].disk.clear_faults();
+  machines_[i].log.info("a new machine");
+  machines_[i].set_up();
+}
+
+void SimCluster::set_back(std::size_t i, std::unique_ptr<SimTree> image) {
+  Machine& machine = machines_[i];
+  HANSA_ASSERT(machine.life == nullptr, "the disk of a member that runs is not changed");
+  machine.disk.stop(Loss::nothing);
+  machine.disk.set_back(std::move(image));
+  machine.disk.start();
+}
+
 node::Node* SimCluster::node(std::size_t i) const {
   const auto& life = machines_[i].life;
   return life ? life->node.get() : nullptr;
@@ -147,8 +167,12 @@ std::optional<std::size_t> SimCluster::place_of(std::string_view id) const {
   return static_cast<std::size_t>(machine - machines_.begin());
 }
 
+std::string SimCluster::file_of(const oci::Digest& digest) {
+  return blob::disk::Layout(std::string(root)).file(digest);
+}
+
 bool SimCluster::has_file(std::size_t i, const oci::Digest& digest) {
-  return disk(i).has(blob::disk::Layout(std::string(root)).file(digest));
+  return disk(i).has(file_of(digest));
 }
 
 bool SimCluster::all_ready() const {

@@ -60,6 +60,13 @@ class SimCluster {
   // what was written (Loss::nothing). What it had sent to etcd may still be carried out; nothing else of it counts.
   void kill(std::size_t i, Loss loss);
 
+  // The machine is lost with its disk, and a new one takes its place: another id, nothing on it. Not started.
+  // REQUIRES: not running.
+  void replace(std::size_t i);
+  // The disk is set back to a copy of it (SimDisk::image()). REQUIRES: not running.
+  void set_back(std::size_t i, std::unique_ptr<SimTree> image);
+  const io::NodeId& id(std::size_t i) const { return machines_[i].id; }
+
   bool running(std::size_t i) const { return machines_[i].life != nullptr; }
   bool ready(std::size_t i) const { return node(i) != nullptr; }
   // Null until it is ready.
@@ -72,7 +79,8 @@ class SimCluster {
   const std::string& first_disk(std::size_t i) const { return machines_[i].first_disk; }
   // Which member has this id; empty: none.
   std::optional<std::size_t> place_of(std::string_view id) const;
-  // Whether the blob's file is in its place on this member's disk.
+  // Where a blob's file is on a member's disk, and whether it is there.
+  static std::string file_of(const oci::Digest& digest);
   bool has_file(std::size_t i, const oci::Digest& digest);
   bool wait_until_ready(io::Duration limit);  // all of them
   // And every view shows all of them alive and in the layout: a push has two copies whoever takes it.
@@ -80,6 +88,8 @@ class SimCluster {
 
   // ---- the wires --------------------------------------------------------------------------------------------------
 
+  // Messages of one way only; the sender hears nothing.
+  void lose(std::size_t from, std::size_t to) { network_.lose(machines_[from].id, machines_[to].id); }
   void cut(std::size_t i, std::size_t j) { network_.cut(machines_[i].id, machines_[j].id); }
   // From all of etcd, or from one endpoint (0 to 2); also for lives to come.
   void cut_from_etcd(std::size_t i, std::optional<std::size_t> endpoint = std::nullopt);
@@ -94,6 +104,11 @@ class SimCluster {
   // ended before the answer came: the request may have been carried out, or may yet be.
   template <class T>
   io::Task<std::optional<T>> ask(std::size_t i, std::function<io::Task<T>(registry::Registry&)> use) {
+    return ask_node<T>(i, [use = std::move(use)](node::Node& node) { return use(node.registry()); });
+  }
+  // As an operator, at the node itself.
+  template <class T>
+  io::Task<std::optional<T>> ask_node(std::size_t i, std::function<io::Task<T>(node::Node&)> use) {
     auto wait = io::wait_for<std::optional<T>>([&](io::Completion<std::optional<T>> done) -> io::Work {
       const auto life = machines_[i].life;
       if (!life || life->ended || !life->node) {
@@ -119,6 +134,7 @@ class SimCluster {
   };
   struct Machine {
     Machine(World& world, const std::string& name, bool loud);
+    void set_up();  // of a disk that is empty
     const std::string name;
     SimExecutor executor;
     SimClock clock;
@@ -134,9 +150,9 @@ class SimCluster {
   };
 
   template <class T>
-  static io::Task<void> serve(std::shared_ptr<Life> life, std::function<io::Task<T>(registry::Registry&)> use,
+  static io::Task<void> serve(std::shared_ptr<Life> life, std::function<io::Task<T>(node::Node&)> use,
                               io::Completion<std::optional<T>> done) {
-    auto answer = co_await use(life->node->registry());
+    auto answer = co_await use(*life->node);
     done.complete(life->ended ? std::nullopt : std::optional<T>(std::move(answer)));
   }
   io::Task<void> begin(Machine* machine, std::shared_ptr<Life> life);

@@ -79,6 +79,17 @@ void SimDisk::flip(const std::string& path, std::uint64_t offset) {
   if (offset < (*file)->platter.size()) (*file)->platter[offset] ^= kFlippedBit;
 }
 
+std::unique_ptr<SimTree> SimDisk::image() const {
+  const std::lock_guard lock(mutex_);
+  return tree_->copy_of_platter();
+}
+
+void SimDisk::set_back(std::unique_ptr<SimTree> image) {
+  const std::lock_guard lock(mutex_);
+  HANSA_ASSERT(!on_, "a disk is changed while the machine is off");
+  tree_ = image ? std::move(image) : std::make_unique<SimTree>();
+}
+
 bool SimDisk::has(const std::string& path) const {
   const std::lock_guard lock(mutex_);
   return tree_->find(path, "has").has_value();

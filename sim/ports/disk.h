@@ -93,6 +93,10 @@ class SimDisk final : public io::Disk {
   void set_delay(io::Duration least, io::Duration most);
   // Inverts one bit of the byte at `offset`, on the platter and in memory. The file exists and is long enough.
   void flip(const std::string& path, std::uint64_t offset);
+  // What a copy of the disk would have now: what is on the platter.
+  std::unique_ptr<SimTree> image() const;
+  // The disk is what it was then; null: a new, empty one. REQUIRES: off, between stop() and start().
+  void set_back(std::unique_ptr<SimTree> image);
   // Whether there is such a file, also while the machine is off. No call of the disk.
   bool has(const std::string& path) const;
   // Calls from an event that is not blocking work stop the process: they would block an event loop.

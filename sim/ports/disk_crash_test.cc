@@ -9,6 +9,7 @@
 
 #include "io/wait.h"
 #include "sim/ports/disk.h"
+#include "sim/ports/disk_tree.h"
 
 namespace hansa::sim {
 namespace {
@@ -380,6 +381,36 @@ TEST(SimDiskFaults, ACallOnAnEventLoopIsFoundOut) {
   disk.forbid_on_loop();
   EXPECT_EQ(run(world, executor, stat_in_pool(&disk)), 1);
   EXPECT_DEATH(run(world, executor, stat_on_loop(&disk)), "event loop");
+}
+
+TEST(SimDiskCrash, ADiskThatIsSetBackHasWhatWasDurableThen) {
+  World world;
+  SimDisk disk(world, "node");
+  make_durable(disk, "/kept", "old");
+  const auto unsynced = make_file(disk, "/unsynced", "text");
+  auto image = disk.image();
+  make_durable(disk, "/kept", "new");
+  make_durable(disk, "/later", "text");
+  disk.stop(Loss::nothing);
+  disk.set_back(std::move(image));
+  disk.start();
+  EXPECT_EQ(read_file(disk, "/kept"), "old");
+  EXPECT_EQ(read_file(disk, "/unsynced"), "not_found");
+  EXPECT_EQ(read_file(disk, "/later"), "not_found");
+  make_durable(disk, "/later", "again");
+  disk.crash();
+  EXPECT_EQ(read_file(disk, "/later"), "again");
+}
+
+TEST(SimDiskCrash, ADiskThatIsSetBackToNothingIsANewOne) {
+  World world;
+  SimDisk disk(world, "node");
+  make_durable(disk, "/file", "text");
+  disk.stop(Loss::nothing);
+  disk.set_back(nullptr);
+  disk.start();
+  EXPECT_EQ(read_file(disk, "/file"), "not_found");
+  EXPECT_EQ(disk.space("/").value().available, disk.space("/").value().total);
 }
 
 }  // namespace

@@ -136,6 +136,24 @@ std::vector<std::shared_ptr<SimInode>> SimTree::all() const {
   return found;
 }
 
+std::unique_ptr<SimTree> SimTree::copy_of_platter() const {
+  auto copy = std::make_unique<SimTree>();
+  std::map<const SimInode*, std::shared_ptr<SimInode>> copies{{root.get(), copy->root}};
+  const std::function<void(const SimInode&, SimInode&)> fill = [&](const SimInode& from, SimInode& to) {
+    to.data = to.platter = from.platter;
+    for (const auto& [name, child] : from.platter_entries) {
+      auto& made = copies[child.get()];
+      const bool first = made == nullptr;
+      if (first) made = std::make_shared<SimInode>(child->directory);
+      ++made->links;
+      to.entries[name] = to.platter_entries[name] = made;
+      if (first) fill(*child, *made);
+    }
+  };
+  fill(*root, *copy->root);
+  return copy;
+}
+
 std::uint64_t SimTree::used_bytes() const {
   std::uint64_t sum = 0;
   for (const auto& inode : all()) sum += inode->data.size();

@@ -14,6 +14,8 @@ namespace {
 
 constexpr io::Duration look_again = std::chrono::milliseconds(1);
 
+}  // namespace
+
 // A body on its way: gone when the link is.
 class LinkedSource final : public io::ByteSource {
  public:
@@ -23,7 +25,7 @@ class LinkedSource final : public io::ByteSource {
   io::Task<Result<std::size_t>> read(Bytes out) override {
     const auto loan = loan_;
     const auto body = loan->body;
-    if (!body || !network_.connected(sender_, reader_)) {
+    if (!body || !network_.streams(sender_, reader_)) {
       co_return make_error(ErrorCode::disconnected, "the peer " + sender_.value() + " cannot be reached any more");
     }
     ++loan->reading;
@@ -39,12 +41,11 @@ class LinkedSource final : public io::ByteSource {
   const std::shared_ptr<SimLoan> loan_;
 };
 
-}  // namespace
-
 SimNetwork::SimNetwork(World& world, NetworkOptions options) : options_(options), random_(world.seed(), "network") {}
 
 void SimNetwork::heal() {
   cuts_.clear();
+  lossy_.clear();
   isolated_.clear();
 }
 
@@ -72,7 +73,7 @@ void SimNetwork::send(Journey journey) {
 }
 
 void SimNetwork::deliver(const Journey& journey) {
-  if (!connected(journey.from, journey.to)) return;
+  if (!connected(journey.from, journey.to) || loses(journey.from, journey.to)) return;
   SimPeer& peer = *peers_.at(journey.to);
   io::PeerRequest copy = journey.request;
   if (journey.body) copy.body = peers_.at(journey.from)->lend(journey.body, journey.to);
@@ -139,7 +140,8 @@ io::Task<void> SimPeer::answer(SimPeer* self, io::NodeId from, io::PeerRequest r
   if (response && response->body) {
     response->body = self->lend(std::make_shared<SimLoan>(SimLoan{.body = std::move(response->body)}), from);
   }
-  if (!network.connected(self->self_, from) || network.draw(network.options_.drop_per_mille)) co_return;
+  if (!network.connected(self->self_, from) || network.loses(self->self_, from)) co_return;
+  if (network.draw(network.options_.drop_per_mille)) co_return;
   // On the caller's executor: once sent, the answer does not need its sender any more.
   network.peers_.at(from)->executor_.start_timer(
       network.draw_delay(), [network = &network, sender = self->self_, from, done, kept = std::move(response)] {

@@ -47,6 +47,8 @@ class SimNetwork {
   void set(NetworkOptions options) { options_ = options; }
   // No message passes between the two, in either direction.
   void cut(const io::NodeId& a, const io::NodeId& b) { cuts_.insert(std::minmax(a, b)); }
+  // Messages from one to the other are lost without a word; those of the other direction arrive.
+  void lose(const io::NodeId& from, const io::NodeId& to) { lossy_.emplace(from, to); }
   // Nor between this one and anybody.
   void isolate(const io::NodeId& node) { isolated_.insert(node); }
   // The last no more; what was cut one by one stays so.
@@ -57,6 +59,7 @@ class SimNetwork {
 
  private:
   friend class SimPeer;
+  friend class LinkedSource;
   using Done = io::Completion<Result<io::PeerResponse>>;
   struct Journey {
     io::NodeId from;
@@ -67,6 +70,11 @@ class SimNetwork {
   };
   void send(Journey journey);
   void deliver(const Journey& journey);
+  bool loses(const io::NodeId& from, const io::NodeId& to) const { return lossy_.contains({from, to}); }
+  // A stream needs both directions.
+  bool streams(const io::NodeId& a, const io::NodeId& b) const {
+    return connected(a, b) && !loses(a, b) && !loses(b, a);
+  }
   io::Duration draw_delay();
   bool draw(std::uint64_t per_mille) { return random_.below(1000) < per_mille; }
 
@@ -74,6 +82,7 @@ class SimNetwork {
   SimRandom random_;
   std::map<io::NodeId, SimPeer*> peers_;
   std::set<std::pair<io::NodeId, io::NodeId>> cuts_;
+  std::set<std::pair<io::NodeId, io::NodeId>> lossy_;  // from, to
   std::set<io::NodeId> isolated_;
 };
 

@@ -103,6 +103,18 @@ TEST_F(NetworkTest, ALostAnswerIsAmbiguousAndLostRequestsToo) {
   EXPECT_GT(lost_answer, 20);
 }
 
+TEST_F(NetworkTest, WhatIsLostInOneDirectionIsAmbiguousAndTheOtherDirectionArrives) {
+  network.lose(io::NodeId("one"), io::NodeId("two"));
+  EXPECT_EQ(outcome("a"), "ambiguous");
+  EXPECT_EQ(served["a"], 0);
+  network.heal();
+  network.lose(io::NodeId("two"), io::NodeId("one"));
+  EXPECT_EQ(outcome("b"), "ambiguous");
+  EXPECT_EQ(served["b"], 1);
+  network.heal();
+  EXPECT_EQ(outcome("c"), "one said c");
+}
+
 TEST_F(NetworkTest, ARequestMayArriveTwiceAndIsAnsweredOnce) {
   network.set({.duplicate_per_mille = 1000});
   EXPECT_EQ(outcome("a"), "one said a");
