@@ -109,6 +109,7 @@ class Node:
         self.ports, self.etcd_binary, self.extra = dict(ports), str(etcd), extra or {}
         self.data, self.config, self.log = self.folder / 'data', self.folder / 'hansa.json', self.folder / 'hansa.log'
         self.url, self.child = f'http://127.0.0.1:{self.ports["http"]}', None
+        self.etcd_host = '127.0.0.1'
 
     def as_state(self):
         return {'number': self.number, 'id': self.id, 'url': self.url, 'pid': self.pid, 'data': str(self.data),
@@ -198,7 +199,7 @@ class Node:
         context = ssl.create_default_context(cafile=str(folder / 'ca.crt'))
         context.check_hostname = False
         context.load_cert_chain(folder / 'node.crt', folder / 'node.key')
-        connection = http.client.HTTPSConnection('127.0.0.1', self.ports['etcd'], timeout=timeout, context=context)
+        connection = http.client.HTTPSConnection(self.etcd_host, self.ports['etcd'], timeout=timeout, context=context)
         return etcd_answer(connection, method, path, body)
 
     def etcd_call(self, path, request, timeout=5.0):

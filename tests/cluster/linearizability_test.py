@@ -14,6 +14,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'lib'))
 import hansa_testing as ht  # noqa: E402
 import linearizability as lin  # noqa: E402
+import porcupine  # noqa: E402
 from linearizability import ABSENT, DELETE, GET, PUT, UNKNOWN, Operation  # noqa: E402
 
 SEED = os.environ.get('HANSA_SEED', '1')
@@ -96,6 +97,20 @@ class AgainstBruteForce(unittest.TestCase):
 
     def test_equal_values_with_deletes(self):
         self.compare(unique=False, deletes=1)
+
+
+    def test_porcupine_says_the_same(self):
+        source, histories = random.Random(f'{SEED} porcupine'), {}
+        for number in range(HISTORIES):
+            history = draw(source, unique=number % 2, deletes=number % 3)
+            histories[f'h{number}'] = spoil(source, history) if source.random() < 0.7 else history
+        verdict = porcupine.judge(histories)
+        if not verdict:
+            self.skipTest('porcupine-check was not built (./dev clients)')
+        expected = sorted(name for name, history in histories.items() if not lin.check(history))
+        self.assertGreater(len(expected), HISTORIES // 20)
+        self.assertEqual(verdict.illegal, expected)
+        self.assertEqual(verdict.undecided, [])
 
 
 class Known(unittest.TestCase):

@@ -11,6 +11,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'lib'))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import hansa_testing as ht  # noqa: E402
+import porcupine  # noqa: E402
 from tags_workload import Fault, Workload  # noqa: E402
 
 SEED = os.environ.get('HANSA_SEED', '1')
@@ -45,9 +46,14 @@ class OfOneNode(ht.TestCase):
 
     def test_nodes_that_know_nothing_of_each_other_are_found_out(self):
         urls = [f'http://127.0.0.1:{self.server(name).port}' for name in ('one', 'two')]
-        report = Workload(urls, 300, seed=SEED).run()
+        workload = Workload(urls, 300, seed=SEED)
+        report = workload.run()
         self.assertGreater(len(report.illegal), 10)
         self.assertGreater(len(report.lost), 10)
+        verdict = porcupine.judge(workload.journal.histories)
+        if verdict:
+            self.assertEqual(verdict.undecided, [])
+            self.assertEqual(sorted(verdict.illegal), sorted(report.illegal), 'the two checkers do not agree')
 
 
 if __name__ == '__main__':

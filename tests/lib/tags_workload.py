@@ -103,8 +103,9 @@ class Journal:
 
 
 class Workload:
-    def __init__(self, urls, writes, faults=(), seed='1', pause=0.0):
+    def __init__(self, urls, writes, faults=(), seed='1', pause=0.0, read_pause=READ_PAUSE, patience=60.0):
         self.urls, self.writes, self.faults, self.seed, self.pause = urls, writes, list(faults), seed, pause
+        self.read_pause, self.patience = read_pause, patience  # seconds
         self.journal, self.stop_readers = Journal(), threading.Event()
         self.equal_operations, self.faults_done = 0, threading.Event()
 
@@ -214,7 +215,7 @@ class Workload:
         source = random.Random(f'{self.seed} reader {number}')
         nodes = [ct.Node(url, REQUEST_SECONDS) for url in self.urls]
         while not self.stop_readers.is_set():
-            time.sleep(READ_PAUSE)
+            time.sleep(self.read_pause)
             with self.journal.mutex:
                 equal, recent = self.equal_operations // EQUAL_SPAN, self.journal.acknowledged_at[-1:]
             tag = source.choice([f'shared-{source.randrange(6)}', f'shared-{source.randrange(6)}', f'equal-{equal}'])
@@ -265,13 +266,13 @@ class Workload:
         finally:
             self.faults_done.set()
 
-    def wait_writes(self, moment, urls, fault, seconds=60.0):
+    def wait_writes(self, moment, urls, fault):
         """Waits until each node acknowledged a write that began after the moment."""
         waiting, at = set(urls), 0
-        end = moment + seconds
+        end = moment + self.patience
         while waiting:
             if time.monotonic() > end:
-                raise AssertionError(f'no write through {sorted(waiting)} within {seconds} s after '
+                raise AssertionError(f'no write through {sorted(waiting)} within {self.patience:.0f} s after '
                                      f'{fault.name if fault else "the last fault was healed"}')
             time.sleep(0.01)
             with self.journal.mutex:
