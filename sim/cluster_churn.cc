@@ -13,19 +13,19 @@ constexpr io::Duration try_again = std::chrono::milliseconds(300);  // of the op
 void ClusterPushPull::disturb_machines() {
   if (churn_ == Churn::none || cluster_.size() < 2) return;
   if (churn_ == Churn::drained) {
-    if (!churn_began_ && cluster_.size() > 2 && random_.one_in(3)) {
+    if (!churn_began_ && cluster_.size() > 2 && of_machines_.one_in(3)) {
       churn_began_ = true;
-      churned_ = random_.below(cluster_.size());
+      churned_ = of_machines_.below(cluster_.size());
       to_drain_ = cluster_.id(churned_).value();
     }
     replace_drained();
     return;
   }
-  if (losses_ > 0 || !random_.one_in(3)) return;
+  if (losses_ > 0 || !of_machines_.one_in(3)) return;
   if (churn_ == Churn::lost) {
-    lose_machine(random_.below(cluster_.size()));
+    lose_machine(of_machines_.below(cluster_.size()));
   } else if (image_ == nullptr) {
-    churned_ = random_.below(cluster_.size());
+    churned_ = of_machines_.below(cluster_.size());
     image_ = cluster_.disk(churned_).image();
   } else {
     set_back_disk(churned_);
@@ -54,14 +54,15 @@ void ClusterPushPull::set_back_disk(std::size_t member) {
 
 // One copy of a blob, while its member is down; nothing else may take the other copy in such a run.
 void ClusterPushPull::let_rot(std::size_t member) {
-  if (!options_.rot || (churn_ != Churn::none && churn_ != Churn::drained) || !random_.one_in(2)) return;
+  if (!options_.rot || (churn_ != Churn::none && churn_ != Churn::drained) || !of_machines_.one_in(2)) return;
   for (const auto& [id, image] : images_) {
     for (const auto& [digest, content] : image.blobs) {
       std::size_t copies = 0;
       for (std::size_t i = 0; i < cluster_.size(); ++i) copies += cluster_.has_file(i, digest) ? 1 : 0;
-      if (copies < 2 || !cluster_.has_file(member, digest) || rotten_.contains(digest) || !random_.one_in(3)) continue;
+      if (copies < 2 || !cluster_.has_file(member, digest) || rotten_.contains(digest) || !of_machines_.one_in(3))
+        continue;
       rotten_.insert(digest);
-      cluster_.disk(member).flip(SimCluster::file_of(digest), random_.below(content.size()));
+      cluster_.disk(member).flip(SimCluster::file_of(digest), of_machines_.below(content.size()));
       cluster_.log(member).info("a bit turns", {{"digest", digest.text()}});
       return;
     }

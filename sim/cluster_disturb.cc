@@ -25,27 +25,28 @@ void ClusterPushPull::disturb() {
 
 void ClusterPushPull::disturb_members() {
   for (std::size_t i = 0; i < cluster_.size(); ++i) {
-    if (cluster_.running(i) || !random_.one_in(2)) continue;
+    if (cluster_.running(i) || !of_members_.one_in(2)) continue;
     let_rot(i);
     cluster_.start(i);
   }
-  const std::size_t chosen = random_.below(cluster_.size());
-  if (random_.one_in(6)) {
-    cluster_.executor(chosen).pause(std::chrono::milliseconds(random_.below(longest_pause_ms)));
+  const std::size_t chosen = of_members_.below(cluster_.size());
+  if (of_members_.one_in(6)) {
+    cluster_.executor(chosen).pause(std::chrono::milliseconds(of_members_.below(longest_pause_ms)));
   }
-  if (random_.one_in(8)) {
+  if (of_members_.one_in(8)) {
     const auto hours =
-        static_cast<std::int64_t>(random_.below(2 * longest_hours)) - static_cast<std::int64_t>(longest_hours);
+        static_cast<std::int64_t>(of_members_.below(2 * longest_hours)) - static_cast<std::int64_t>(longest_hours);
     cluster_.clock(chosen).jump_wall(std::chrono::hours(hours));
   }
-  if (random_.one_in(8)) {
-    const auto drift = static_cast<std::int64_t>(random_.below(2 * most_drift)) - static_cast<std::int64_t>(most_drift);
+  if (of_members_.one_in(8)) {
+    const auto drift =
+        static_cast<std::int64_t>(of_members_.below(2 * most_drift)) - static_cast<std::int64_t>(most_drift);
     cluster_.clock(chosen).set_drift(drift);
   }
-  const std::size_t ends = random_.below(cluster_.size());
-  if (!cluster_.running(ends) || !random_.one_in(5)) return;
+  const std::size_t ends = of_members_.below(cluster_.size());
+  if (!cluster_.running(ends) || !of_members_.one_in(5)) return;
   ++crashes_;
-  switch (random_.below(4)) {
+  switch (of_members_.below(4)) {
     case 0: cluster_.stop(ends); break;
     case 1: cluster_.kill(ends, Loss::nothing); break;
     default: cluster_.kill(ends, Loss::unsynced); break;
@@ -55,14 +56,14 @@ void ClusterPushPull::disturb_members() {
 // One call fails, or the disk is full, or slow, until the next disturbance.
 void ClusterPushPull::disturb_disks() {
   for (std::size_t i = 0; i < cluster_.size(); ++i) mend_disk(i);
-  const std::size_t chosen = random_.below(cluster_.size());
+  const std::size_t chosen = of_disks_.below(cluster_.size());
   auto& disk = cluster_.disk(chosen);
-  if (random_.one_in(6)) {
-    disk.fail({.call = random_.one_in(2) ? Call::any : Call::sync, .nth = random_.between(1, most_calls)});
+  if (of_disks_.one_in(6)) {
+    disk.fail({.call = of_disks_.one_in(2) ? Call::any : Call::sync, .nth = of_disks_.between(1, most_calls)});
   }
-  if (random_.one_in(10)) disk.fail({.call = Call::write, .code = ErrorCode::out_of_space, .for_ever = true});
-  if (random_.one_in(8))
-    disk.set_delay(io::Duration::zero(), std::chrono::milliseconds(random_.below(slowest_call_ms)));
+  if (of_disks_.one_in(10)) disk.fail({.call = Call::write, .code = ErrorCode::out_of_space, .for_ever = true});
+  if (of_disks_.one_in(8))
+    disk.set_delay(io::Duration::zero(), std::chrono::milliseconds(of_disks_.below(slowest_call_ms)));
 }
 
 void ClusterPushPull::mend_disk(std::size_t member) {
@@ -71,9 +72,9 @@ void ClusterPushPull::mend_disk(std::size_t member) {
 }
 
 void ClusterPushPull::disturb_wires() {
-  const std::size_t one = random_.below(cluster_.size());
-  const std::size_t other = random_.below(cluster_.size());
-  switch (random_.below(12)) {
+  const std::size_t one = of_wires_.below(cluster_.size());
+  const std::size_t other = of_wires_.below(cluster_.size());
+  switch (of_wires_.below(12)) {
     case 0:
     case 1:
       if (one != other) cluster_.cut(one, other);
@@ -82,40 +83,40 @@ void ClusterPushPull::disturb_wires() {
       for (std::size_t i = 0; i < cluster_.size(); ++i) {
         if (i != one) cluster_.cut(one, i);
       }
-      if (random_.one_in(2)) cluster_.cut_from_etcd(one);
+      if (of_wires_.one_in(2)) cluster_.cut_from_etcd(one);
       break;
     case 3: cluster_.cut_from_etcd(one); break;
     case 5:
     case 6:
       if (one != other) cluster_.lose(one, other);
       break;
-    case 4: cluster_.cut_from_etcd(one, random_.below(SimCluster::endpoints)); break;
+    case 4: cluster_.cut_from_etcd(one, of_wires_.below(SimCluster::endpoints)); break;
     default: break;
   }
-  cluster_.network().set({.drop_per_mille = random_.one_in(3) ? random_.below(60) : 0});
+  cluster_.network().set({.drop_per_mille = of_wires_.one_in(3) ? of_wires_.below(60) : 0});
 }
 
 void ClusterPushPull::disturb_etcd() {
   auto& etcd = cluster_.etcd();
-  if (random_.one_in(3)) etcd.set_warts(draw_warts());
-  switch (random_.below(20)) {
+  if (of_etcd_.one_in(3)) etcd.set_warts(draw_warts());
+  switch (of_etcd_.below(20)) {
     case 0: etcd.set_available(false); break;
     case 1:
-    case 2: etcd.pause(SimCluster::endpoint(random_.below(SimCluster::endpoints))); break;
-    case 3: etcd.set_away({SimCluster::endpoint(random_.below(SimCluster::endpoints))}); break;
-    case 4: etcd.compact(etcd.state().revision - random_.below(etcd.state().revision / 4 + 1)); break;
+    case 2: etcd.pause(SimCluster::endpoint(of_etcd_.below(SimCluster::endpoints))); break;
+    case 3: etcd.set_away({SimCluster::endpoint(of_etcd_.below(SimCluster::endpoints))}); break;
+    case 4: etcd.compact(etcd.state().revision - of_etcd_.below(etcd.state().revision / 4 + 1)); break;
     case 5: etcd.break_watches(); break;
     case 6: etcd.repeat_all(); break;
     case 7: etcd.put_foreign("elsewhere/key", "not ours"); break;
     case 8: etcd.no_space = true; break;
     default: break;
   }
-  if (random_.one_in(2)) etcd.no_space = false;
+  if (of_etcd_.one_in(2)) etcd.no_space = false;
 }
 
 EtcdWarts ClusterPushPull::draw_warts() {
   const auto chance = [this](unsigned most) {
-    return static_cast<unsigned>(random_.one_in(3) ? random_.below(most) : 0);
+    return static_cast<unsigned>(of_etcd_.one_in(3) ? of_etcd_.below(most) : 0);
   };
   EtcdWarts warts;
   warts.refused = chance(50);

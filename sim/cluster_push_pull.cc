@@ -59,8 +59,13 @@ ClusterPushPull::ClusterPushPull(World& world, SimCluster& cluster, io::Duration
       options_(options),
       executor_(world, "clients"),
       random_(world.random("workload")),
+      of_members_(world.random("members")),
+      of_machines_(world.random("machines")),
+      of_disks_(world.random("disks")),
+      of_wires_(world.random("wires")),
+      of_etcd_(world.random("etcd warts")),
       tag_count_(random_.between(1, 3)),
-      churn_(options_.churn && random_.one_in(2) ? static_cast<Churn>(random_.between(1, 3)) : Churn::none) {
+      churn_(options_.churn && of_machines_.one_in(2) ? static_cast<Churn>(of_machines_.between(1, 3)) : Churn::none) {
   for (std::size_t i = 0; i <= options_.clients; ++i) {  // the last one checks
     clients_.emplace_back(i, world.seed());
   }

@@ -154,6 +154,12 @@ class ClusterPushPull {
   const ClusterPushPullOptions options_;
   SimExecutor executor_;  // of all clients
   SimRandom random_;
+  // Of each kind of disturbance, so that a run without one kind has the others as they were.
+  SimRandom of_members_;
+  SimRandom of_machines_;
+  SimRandom of_disks_;
+  SimRandom of_wires_;
+  SimRandom of_etcd_;
   std::deque<Client> clients_;
   std::vector<oci::RepositoryName> repositories_;  // one or two
   std::uint64_t tag_count_;                        // of each, one to three

@@ -1,123 +1,49 @@
 // hansa_sim: runs clients that push and pull over many seeds, on one node or on a cluster (--cluster). A failing seed
-// prints the command that repeats it. --list runs the seeds of a file (sim/regressions.txt) instead.
+// prints the command that repeats it, and with --minimise the smallest one found that fails too. --list runs the seeds
+// of a file (sim/regressions.txt) instead.
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include "sim/cluster_push_pull.h"
-#include "sim/push_pull.h"
+#include "sim/seed_run.h"
 
 namespace {
 
-using hansa::sim::ClusterPushPull;
-using hansa::sim::PushPull;
-using hansa::sim::PushPullOptions;
-using hansa::sim::SimCluster;
-using hansa::sim::SimNode;
-using hansa::sim::World;
+using hansa::sim::Outcome;
+using hansa::sim::SeedRun;
 
 constexpr std::uint64_t repeat_every = 10;  // every tenth seed runs twice, and must give the same trace
-
-struct Outcome {
-  std::uint64_t trace = 0;
-  std::uint64_t events = 0;
-  std::uint64_t acknowledged = 0;
-  std::uint64_t crashes = 0;
-  hansa::io::Duration time{};
-  std::vector<std::string> violations;
-};
 
 struct Options {
   std::uint64_t seeds = 100;
   std::uint64_t from = 1;
-  bool cluster = false;
+  SeedRun run;
   bool trace = false;
+  bool minimise = false;
   const char* list = nullptr;
 };
 
 // A seed to run, and of a list what once failed there.
 struct Job {
-  bool cluster = false;
-  std::uint64_t seed = 0;
+  SeedRun run;
   std::string about;
 };
 
-// Three members, at times one to seven.
-template <class Workload>
-void note_workload(Outcome& outcome, const Workload& workload) {
-  outcome.acknowledged = workload.acknowledged();
-  outcome.crashes = workload.crashes();
-  outcome.violations = workload.violations();
-}
-
-// The whole of a run, its end included.
-void note_world(Outcome& outcome, const World& world) {
-  outcome.trace = world.trace();
-  outcome.events = world.events();
-  outcome.time = world.now();
-}
-
-Outcome run_cluster_seed(std::uint64_t seed, bool loud) {
-  World world({.seed = seed, .order = hansa::sim::Order::between_executors});
-  auto draw = world.random("cluster");
-  // With the smallest grace time a tick is half a second, so that pauses and slow commits last for several.
-  const hansa::io::Duration grace = draw.one_in(2) ? std::chrono::seconds(4) : std::chrono::seconds(40);
-  hansa::sim::SimClusterOptions options;
-  options.nodes = draw.one_in(3) ? draw.between(1, 7) : 3;
-  options.loud = loud;
-  options.node.gc_delay = grace;
-  options.node.gc_interval = grace / 8;
-  Outcome outcome;
-  {
-    SimCluster cluster(world, options);
-    if (draw.one_in(4)) cluster.etcd().version = "3.4.23";
-    ClusterPushPull workload(world, cluster, grace);
-    workload.run_all();
-    note_workload(outcome, workload);
-  }
-  note_world(outcome, world);
-  return outcome;
-}
-
-Outcome run_seed(std::uint64_t seed, bool loud) {
-  World world({.seed = seed, .order = hansa::sim::Order::between_executors});
-  auto draw = world.random("node");
-  hansa::node::Options options;
-  options.root = "/data";
-  options.gc_delay = std::chrono::seconds(4);
-  options.gc_interval = std::chrono::seconds(2);
-  if (draw.one_in(3)) options.verify_every = {};
-  SimNode node(world, "node-1", options, loud);
-  Outcome outcome;
-  auto started = node.start();
-  if (!started) {
-    outcome.violations.push_back(hansa::describe(started.error()));
-    return outcome;
-  }
-  PushPull workload(world, node, PushPullOptions{.grace = options.gc_delay});
-  workload.run_all();
-  if (node.running()) node.stop();
-  note_workload(outcome, workload);
-  note_world(outcome, world);
-  return outcome;
-}
-
-Outcome run(const Job& job, bool loud) {
-  return job.cluster ? run_cluster_seed(job.seed, loud) : run_seed(job.seed, loud);
-}
-
-bool report(const Job& job, const Outcome& outcome) {
+bool report(const Job& job, const Outcome& outcome, bool minimise) {
   for (const auto& text : outcome.violations) {
-    std::printf("seed %llu: %s\n", static_cast<unsigned long long>(job.seed), text.c_str());
+    std::printf("seed %llu: %s\n", static_cast<unsigned long long>(job.run.seed), text.c_str());
   }
   if (outcome.violations.empty()) return true;
   if (!job.about.empty()) std::printf("  what once failed there: %s\n", job.about.c_str());
-  std::printf("  repeat with: ./dev sim %s--seeds 1 --from %llu --trace\n", job.cluster ? "--cluster " : "",
-              static_cast<unsigned long long>(job.seed));
+  std::printf("  repeat with: %s\n", command_of(job.run).c_str());
+  if (minimise) std::printf("  fails smaller: %s\n", command_of(hansa::sim::minimise(job.run)).c_str());
   return false;
 }
 
@@ -134,10 +60,10 @@ bool read_list(const char* path, std::vector<Job>& jobs) {
     std::istringstream words(line);
     std::string kind;
     Job job;
-    words >> kind >> job.seed >> std::ws;
+    words >> kind >> job.run.seed >> std::ws;
     std::getline(words, job.about);
-    job.cluster = kind == "cluster";
-    if ((kind != "node" && !job.cluster) || job.about.empty()) {
+    job.run.cluster = kind == "cluster";
+    if ((kind != "node" && !job.run.cluster) || job.about.empty()) {
       std::fprintf(stderr, "hansa_sim: %s has a line that names no seed: %s\n", path, line.c_str());
       return false;
     }
@@ -147,39 +73,63 @@ bool read_list(const char* path, std::vector<Job>& jobs) {
   return !jobs.empty();
 }
 
+bool read_size(const char* text, std::size_t& out) {
+  std::uint64_t number = 0;
+  if (!read_number(text, number) || number == 0) return false;
+  out = number;
+  return true;
+}
+
 bool read_options(int argc, char** argv, Options& options) {
   for (int i = 1; i < argc; ++i) {
     const std::string option = argv[i];
-    const bool last = i + 1 == argc;
-    if (option == "--trace") {
-      options.trace = true;
-    } else if (option == "--cluster") {
-      options.cluster = true;
-    } else if (option == "--list" && !last) {
-      options.list = argv[++i];
-    } else if (option == "--seeds" && !last) {
-      if (!read_number(argv[++i], options.seeds)) return false;
-    } else if (option == "--from" && !last) {
-      if (!read_number(argv[++i], options.from)) return false;
-    } else {
-      return false;
+    if (option == "--trace" || option == "--cluster" || option == "--minimise") {
+      options.trace = options.trace || option == "--trace";
+      options.run.cluster = options.run.cluster || option == "--cluster";
+      options.minimise = options.minimise || option == "--minimise";
+      continue;
     }
+    if (++i == argc) return false;
+    const char* value = argv[i];
+    bool good = true;
+    if (option == "--list") {
+      options.list = value;
+    } else if (option == "--seeds") {
+      good = read_number(value, options.seeds);
+    } else if (option == "--from") {
+      good = read_number(value, options.from);
+    } else if (option == "--clients") {
+      good = read_size(value, options.run.clients);
+    } else if (option == "--operations") {
+      good = read_size(value, options.run.operations);
+    } else if (option == "--without") {
+      good = std::ranges::find(hansa::sim::fault_kinds, std::string_view(value)) != std::end(hansa::sim::fault_kinds);
+      options.run.without.emplace(value);
+    } else {
+      good = false;
+    }
+    if (!good) return false;
   }
   return true;
 }
+
+constexpr const char* usage =
+    "usage: hansa_sim [--cluster] [--seeds N] [--from S] [--trace] [--minimise]\n"
+    "                 [--clients N] [--operations N] [--without crashes|disks|rot|churn|wires|etcd]...\n"
+    "       hansa_sim --list FILE [--trace] [--minimise]\n";
 
 }  // namespace
 
 int main(int argc, char** argv) {
   Options options;
   if (!read_options(argc, argv, options)) {
-    std::fprintf(stderr, "usage: hansa_sim [--cluster] [--seeds N] [--from S] [--trace] | --list FILE [--trace]\n");
+    std::fputs(usage, stderr);
     return 2;
   }
   std::vector<Job> jobs;
   if (options.list != nullptr) {
     if (!read_list(options.list, jobs)) return 2;
-    options.from = jobs.front().seed;
+    options.from = jobs.front().run.seed;
     options.seeds = jobs.size();
   }
   // A line per failing seed must be there even if a later one stops the process.
@@ -187,14 +137,16 @@ int main(int argc, char** argv) {
   std::uint64_t failed = 0;
   Outcome total;
   for (std::uint64_t i = 0; i < options.seeds; ++i) {
-    const Job job = jobs.empty() ? Job{options.cluster, options.from + i, {}} : jobs[i];
-    Outcome outcome = run(job, options.trace);
-    if (job.seed % repeat_every == 0 && run(job, false).trace != outcome.trace) {
+    Job job{.run = options.run, .about = {}};
+    job.run.seed = options.from + i;
+    if (!jobs.empty()) job = jobs[i];
+    Outcome outcome = run_seed(job.run, options.trace);
+    if (job.run.seed % repeat_every == 0 && run_seed(job.run, false).trace != outcome.trace) {
       outcome.violations.emplace_back("the same seed gave another trace");
     }
-    if (!report(job, outcome)) ++failed;
+    if (!report(job, outcome, options.minimise)) ++failed;
     if (options.trace)
-      std::printf("seed %llu: trace %016llx\n", static_cast<unsigned long long>(job.seed),
+      std::printf("seed %llu: trace %016llx\n", static_cast<unsigned long long>(job.run.seed),
                   static_cast<unsigned long long>(outcome.trace));
     total.events += outcome.events;
     total.acknowledged += outcome.acknowledged;

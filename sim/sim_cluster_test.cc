@@ -7,6 +7,7 @@
 
 #include "node/identity.h"
 #include "sim/image.h"
+#include "sim/ports/disk_tree.h"
 
 namespace hansa::sim {
 namespace {
@@ -92,6 +93,43 @@ TEST_F(SimClusterTest, AnImageOfADiskThatWasTakenWhileItsNodeRanIsKnownAsOld) {
   EXPECT_NE(cluster.disk_shown(0), cluster.first_disk(0));
   EXPECT_EQ(pull(0, "content"), "pulled");
   EXPECT_EQ(pull(0, "other"), "pulled");
+}
+
+TEST_F(SimClusterTest, ANewMachineTakesTheLostOnesPlaceAndGetsWhatItHad) {
+  start_all();
+  EXPECT_EQ(push(0, "content"), "pushed");
+  const std::string lost = cluster.id(1).value();
+  cluster.kill(1, Loss::unsynced);
+  cluster.replace(1);
+  EXPECT_NE(cluster.id(1).value(), lost);
+  EXPECT_FALSE(cluster.has_file(1, sha256("content")));
+  cluster.start(1);
+  const auto forgotten = [&] {
+    std::function<io::Task<Result<std::string>>(node::Node&)> use = [lost](node::Node& node) {
+      return node.cluster_operation("forget", lost);
+    };
+    const auto answer = run(world, clients, cluster.ask_node<Result<std::string>>(0, std::move(use)));
+    return answer && answer->has_value();
+  };
+  for (int tries = 0; tries < 20 && !forgotten(); ++tries) world.run_for(1s);  // until its lease has ended
+  EXPECT_TRUE(cluster.wait_until_joined(1min));
+  EXPECT_TRUE(world.run_until([this] { return cluster.has_file(1, sha256("content")); }, 1min));
+}
+
+TEST_F(SimClusterTest, ADiskThatIsSetBackIsANewDiskAndGetsWhatItLacks) {
+  start_all();
+  auto image = cluster.disk(1).image();
+  EXPECT_EQ(push(0, "content"), "pushed");
+  EXPECT_TRUE(world.run_until([this] { return cluster.has_file(1, sha256("content")); }, 1min));
+  world.run_for(5s);  // its mark says so
+  cluster.kill(1, Loss::nothing);
+  cluster.set_back(1, std::move(image));
+  EXPECT_FALSE(cluster.has_file(1, sha256("content")));
+  cluster.start(1);
+  ASSERT_TRUE(cluster.wait_until_ready(1min)) << cluster.start_error(1);
+  EXPECT_NE(cluster.disk_shown(1), cluster.first_disk(1));
+  EXPECT_EQ(pull(1, "content"), "pulled");
+  EXPECT_TRUE(world.run_until([this] { return cluster.has_file(1, sha256("content")); }, 1min));
 }
 
 TEST_F(SimClusterTest, AMemberThatIsCutOffFromEtcdTakesNoPushesUntilTheWireIsMended) {
