@@ -38,12 +38,23 @@ std::uint64_t read_quota(const Reader& in, const std::string& path, Problems& pr
   return static_cast<std::uint64_t>(least);
 }
 
+// An address may be logged; what is secret has keys of its own.
+void check_endpoint(const std::string& path, std::string_view endpoint, Problems& problems) {
+  const std::size_t scheme = endpoint.find("://");
+  if (scheme != std::string_view::npos) endpoint.remove_prefix(scheme + 3);
+  const std::size_t at = endpoint.substr(0, endpoint.find('/')).rfind('@');
+  if (at == std::string_view::npos) return;
+  problems.error(path, "has a user in the address of \"" + std::string(endpoint.substr(at + 1)) +
+                           "\"; put the name into username and the password into password");
+}
+
 void read_etcd(const Reader& in, Cluster& out, Problems& problems) {
   const std::string base = "cluster.metadata.etcd";
   if (!in.has(base)) return;
   ClusterEtcd etcd;
   etcd.endpoints = in.texts(base + ".endpoints");
   if (etcd.endpoints.empty()) problems.error(base + ".endpoints", "is missing; name etcd's client addresses");
+  for (const auto& endpoint : etcd.endpoints) check_endpoint(base + ".endpoints", endpoint, problems);
   etcd.prefix = in.text(base + ".prefix");
   if (!etcd.prefix.ends_with('/')) etcd.prefix += '/';
   etcd.user = in.text(base + ".username");
