@@ -6,7 +6,7 @@ and runs seeds until a checker objects; in the end the copy without any patch ru
 Lines of a patch before its diff say what it breaks and, where the defaults do not fit:
 
     # finds: sim --cluster            the program and its arguments: sim (the default), or a test program with a filter
-    # limit: 1000                     seeds that are tried at most (default 300)
+    # limit: 3000                     seeds that are tried at most (default 1,000)
 
 The copy lies in build/planted, with a build folder of its own that is kept, so that only what changed is built. With
 --check nothing is built: every patch must still fit the work tree.
@@ -24,9 +24,10 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PATCHES = ROOT / 'sim' / 'planted'
 COPY = ROOT / 'build' / 'planted'
 BUILD = COPY / 'build' / 'release'
-DEFAULT_COMMAND, DEFAULT_LIMIT = 'sim', 300
+DEFAULT_COMMAND, DEFAULT_LIMIT = 'sim', 1000
 SHOWN = 100  # characters of a checker's message
 TEST_LIMIT = 900  # seconds for a named test
+TABLE, HEADER = ROOT / 'docs' / 'proof.md', '| patch | breaks | found by | seeds | as |'
 COPIED = ('CMakeLists.txt', 'CMakePresets.json', 'cmake', 'sim', 'src', 'tests', 'tools', 'ui')
 
 
@@ -35,6 +36,8 @@ class Patch:
         self.file = file
         self.name = file.stem
         head = file.read_text().split('\ndiff --git ')[0].splitlines()
+        self.about = ' '.join(line[2:].strip() for line in head
+                              if line.startswith('# ') and not re.match(r'# (finds|limit): ', line))
         self.command, self.limit = DEFAULT_COMMAND, DEFAULT_LIMIT
         for line in head:
             match = re.fullmatch(r'# (finds|limit): (.+)', line)
@@ -171,6 +174,21 @@ def show(patch, seconds):
     print(f'{patch.name:<28} {patch.command:<14} {seeds:>5}  {seconds:>4.0f} s  {message}', flush=True)
 
 
+def row(patch):
+    seed, message = patch.found
+    message = re.sub(r'(sha256:[0-9a-f]{8})[0-9a-f]+', r'\1', message).replace('|', '/')
+    names = {'sim': 'one node', 'sim --cluster': 'cluster'}
+    return (f'| `{patch.name}` | {patch.about} | {names.get(patch.command, f"`{patch.command}`")} | '
+            f'{"-" if seed is None else seed} | {message if len(message) <= SHOWN else message[:SHOWN - 1] + "…"} |')
+
+
+def write_table(patches):
+    lines = TABLE.read_text().splitlines()
+    begin = lines.index(HEADER) + 2
+    end = next((n for n in range(begin, len(lines)) if not lines[n].startswith('|')), len(lines))
+    TABLE.write_text('\n'.join(lines[:begin] + [row(patch) for patch in patches] + lines[end:]) + '\n')
+
+
 def is_named(patch, text):
     number, name = patch.name.split('-', 1)
     return number == text.zfill(2) or text in name
@@ -187,7 +205,10 @@ def main():
     parser = argparse.ArgumentParser(prog='./dev sim --planted', description=__doc__.split('\n')[0])
     parser.add_argument('numbers', nargs='*', metavar='NN', help='only these patches, by number or part of the name')
     parser.add_argument('--check', action='store_true', help='only whether every patch still applies')
+    parser.add_argument('--write', action='store_true', help='put the table into docs/proof.md; of all patches')
     options = parser.parse_args()
+    if options.write and options.numbers:
+        parser.error('--write is for all patches')
     patches = [Patch(file) for file in sorted(PATCHES.glob('*.patch'))]
     if options.numbers:
         patches = [patch for patch in patches if any(is_named(patch, text) for text in options.numbers)]
@@ -204,7 +225,10 @@ def main():
     problems = look_at_clean(patches)
     for problem in problems:
         print(problem)
-    return 1 if problems or any(patch.problem for patch in patches) else 0
+    failed = bool(problems) or any(patch.problem for patch in patches)
+    if options.write and not failed:
+        write_table(patches)
+    return 1 if failed else 0
 
 
 if __name__ == '__main__':

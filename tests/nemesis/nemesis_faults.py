@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 
 import cluster_testing as ct
 import lasting_pushes as lp
@@ -16,7 +17,8 @@ from tags_workload import Fault
 DISK = '2500m'  # of a node, a tmpfs
 PIECE, SPACE_LEFT = 64 << 20, 16 << 10  # bytes, of a disk that is being filled
 LIBRARY = pathlib.Path('/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1')
-JUMPS = ('+20d', '-2h', '+1h', '-20m')  # certificates are the one thing that reads the wall clock, and live longer
+# Certificates are what reads the wall clock: they are valid since an hour before they were made, and for 90 days.
+JUMPS = ('+20d', '-50m', '+1h', '-20m')
 LOSS = 15  # per cent
 SLOW = 2  # Mbit/s
 
@@ -81,13 +83,14 @@ class Nemesis:
         for _ in range(count):
             if not names:
                 names = self.source.sample(sorted(self.kinds), len(self.kinds))
-            faults.append(self.fault(names.pop(), self.source.choice(self.cluster.nodes)))
+            faults.append(self.fault(names.pop(), self.source.choice(self.cluster.nodes), f'{len(faults) + 1}/{count}'))
         return faults
 
-    def fault(self, name, node):
-        state = {}
+    def fault(self, name, node, place):
+        state = {'began': 0.0}
 
         def hurt():
+            state['began'] = time.monotonic()
             state['heal'], silent = self.kinds[name](node)
             for pusher in self.pushers:
                 pusher.away = {n.number for n in self.cluster.nodes if n.url in silent}
@@ -99,6 +102,8 @@ class Nemesis:
                 pusher.away = set()
             self.cluster.wait_ready()
             self.done[name] = self.done.get(name, 0) + 1
+            print(f'fault {place}: {name} (node {node.number}), all ready again after '
+                  f'{time.monotonic() - state["began"]:.1f} s', flush=True)
         return Fault(f'{name} (node {node.number})', hurt, heal, seconds=self.source.uniform(1.0, 3.0))
 
     # --- processes ---
