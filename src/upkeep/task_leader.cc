@@ -21,8 +21,7 @@ catalog::Planner taking(std::string key, meta::LeaseId lease) {
 
 io::Task<Result<std::optional<catalog::TaskHold>>> TaskLeader::hold() {
   if (held_ && lease_->alive()) co_return held_;
-  held_.reset();
-  lease_.reset();
+  release();
   HANSA_CO_TRY(lease_, co_await store_.lease(lease_ttl));
   auto taken = co_await catalog_.submit(taking(key_, lease_->id()));
   if (!taken) {
@@ -36,6 +35,11 @@ io::Task<Result<std::optional<catalog::TaskHold>>> TaskLeader::hold() {
   const bool shown = record != nullptr && catalog::written_by(record->value, taken->operation);
   held_ = catalog::TaskHold{.key = key_, .create = shown ? record->create : taken->revision};
   co_return held_;
+}
+
+void TaskLeader::release() {
+  held_.reset();
+  lease_.reset();
 }
 
 }  // namespace hansa::upkeep

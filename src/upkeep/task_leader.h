@@ -20,6 +20,8 @@ class TaskLeader {
 
   // The leadership, taken if it is free. Empty while another node holds it.
   io::Task<Result<std::optional<catalog::TaskHold>>> hold();
+  // Lets it go, so that another node can take it: for who has nothing to do, or cannot. Not while hold() runs.
+  void release();
 
  private:
   meta::MetadataStore& store_;

@@ -11,6 +11,7 @@ namespace {
 
 constexpr io::Duration call_deadline = std::chrono::seconds(2);
 constexpr io::Duration change_deadline = std::chrono::seconds(5);
+constexpr io::Duration lead_limit = std::chrono::seconds(30);    // of a look at all voters and one change
 constexpr io::Duration restart_pause = std::chrono::seconds(2);  // between starts of an etcd that ends
 constexpr std::string_view snapshot_end = ".snapshot";
 
@@ -78,7 +79,19 @@ Result<void> ManagedEtcd::open() {
         "the disk of etcd is slow: a small write took long; give cluster.metadata.managed.dataDir a disk of its own",
         {{"microseconds", std::chrono::duration_cast<std::chrono::microseconds>(probe).count()}});
   }
-  return process_.start(EtcdStart::again, {});
+  return start_again();
+}
+
+// On this machine's own data. A copy of a few moments ago is not known as one by the fence; the other voters show it.
+Result<void> ManagedEtcd::start_again() {
+  if (!process_.forgot_entries()) {
+    auto started = process_.start(EtcdStart::again, {});
+    if (started || !process_.forgot_entries()) return started;
+  }
+  p_.log.error(
+      "etcd's data are older than what this voter has acknowledged (was the disk set back to a copy?); they are put "
+      "aside, and a new seat is asked for");
+  return process_.put_data_aside();
 }
 
 meta::etcd::ChannelSettings ManagedEtcd::settings_of(const std::string& url) const {
@@ -160,7 +173,7 @@ io::Task<Result<void>> ManagedEtcd::mind_seat() {
       co_return co_await ask(seat);
     }
     p_.log.warn("etcd does not run; it is started again");
-    auto start = [this] { return process_.start(EtcdStart::again, {}); };
+    auto start = [this] { return start_again(); };
     co_return co_await io::blocking(io::Pool::upkeep, std::move(start));
   }
   if (state.running) {
@@ -237,31 +250,35 @@ io::Task<Result<void>> ManagedEtcd::put_seat(std::string node, SeatRecord record
 
 // ---- the leader's part ------------------------------------------------------------------------------------------
 
+// Who sees nothing to do, or cannot do it, leaves it to the others: they may reach voters that this machine does not.
 io::Task<void> ManagedEtcd::lead_loop() {
   while (true) {
     auto slept = co_await io::sleep_for(keeper_interval);
     if (!slept) co_return;
-    auto looked = co_await look();
-    if (!looked) {
-      if (looked.error().code == ErrorCode::cancelled) co_return;
-      p_.log.debug("the voters cannot be looked at", {{"error", looked.error().message}});
-      continue;
+    auto led = co_await io::with_deadline(lead_limit, lead_once());
+    if (!led && led.error().code == ErrorCode::cancelled) co_return;
+    if (!led && failed_last_ != led.error().message) {
+      p_.log.warn("the voters cannot be minded", {{"error", led.error().message}});
     }
-    VoterStep step;
-    {
-      const std::lock_guard guard(mutex_);
-      step = next_step(picture_);
-    }
-    if (step.kind == VoterStep::Kind::none) continue;
-    auto leader = co_await task_->hold();
-    if (!leader || !*leader) continue;
-    auto done = co_await carry_out(step);
-    if (!done && done.error().code == ErrorCode::cancelled) co_return;
-    if (!done && failed_last_ != done.error().message) {
-      p_.log.warn("a change of voters waits", {{"error", done.error().message}});
-    }
-    failed_last_ = done ? std::string() : done.error().message;
+    failed_last_ = led ? std::string() : led.error().message;
+    if (!led || !*led) task_->release();
   }
+}
+
+// Whether there was something to do, and this machine did it.
+io::Task<Result<bool>> ManagedEtcd::lead_once() {
+  HANSA_CO_CHECK(co_await look());
+  VoterStep step;
+  {
+    const std::lock_guard guard(mutex_);
+    step = next_step(picture_);
+  }
+  if (step.kind == VoterStep::Kind::none) co_return false;
+  HANSA_CO_TRY(const auto leader, co_await task_->hold());
+  if (!leader) co_return false;
+  auto done = co_await carry_out(step);
+  if (!done) co_return std::move(done).error().with_context("a change of voters waits");
+  co_return true;
 }
 
 io::Task<Result<meta::etcd::MembersReply>> ManagedEtcd::members() {

@@ -3,8 +3,8 @@
 //
 // A voter whose data is missing, of another disk or of another cluster never starts etcd (H3): what is there is put
 // aside and a new seat is asked for; so does one that the others removed, and one that an old copy of the disk brought
-// back (fence.h). etcd goes on when Hansa stops. A machine
-// whose address changed is the same voter: etcd is started anew there and the others are told.
+// back (fence.h; process.h, forgot_entries). etcd goes on when Hansa stops. A machine whose address changed is the same
+// voter: etcd is started anew there and the others are told.
 //
 // Thread rule: the node's executor. What is given outlives it.
 #pragma once
@@ -87,6 +87,7 @@ class ManagedEtcd {
 
  private:
   Result<bool> owns_data();
+  Result<void> start_again();
   meta::etcd::ChannelSettings settings_of(const std::string& url) const;
   io::Task<void> seat_loop();
   io::Task<Result<void>> mind_seat();
@@ -96,6 +97,7 @@ class ManagedEtcd {
   io::Task<Result<void>> sit(Seat seat);
   io::Task<Result<void>> put_seat(std::string node, SeatRecord record, catalog::Revision mod);
   io::Task<void> lead_loop();
+  io::Task<Result<bool>> lead_once();
   io::Task<Result<void>> look();
   void learn(const meta::etcd::MembersReply& reply);
   io::Task<Result<void>> carry_out(VoterStep step);

@@ -22,6 +22,7 @@ namespace {
 
 constexpr std::size_t max_small_file = 64 * KiB;
 constexpr std::size_t log_tail_bytes = 2 * KiB;
+constexpr std::uint64_t panic_bytes = 64 * KiB;  // of its log: what it said last, and the stacks behind that
 constexpr int probe_writes = 50;
 constexpr int look_again_ms = 20;
 constexpr io::Duration early_end = std::chrono::milliseconds(300);  // an etcd that ends so soon did not start
@@ -140,6 +141,11 @@ Result<std::optional<EtcdMarker>> read_marker(io::Disk& disk, const std::string&
 Result<void> write_marker(io::Disk& disk, const std::string& data_dir, const EtcdMarker& marker) {
   const nlohmann::json json = {{"member", marker.member}, {"disk", marker.disk}, {"cluster", marker.cluster}};
   return write_small(disk, data_dir, data_dir + "/marker.json", json.dump(1) + "\n");
+}
+
+bool tells_of_forgotten_entries(std::string_view log) {
+  const auto at = log.find("tocommit(");
+  return at != std::string_view::npos && log.find("is out of range [lastIndex(", at) != std::string_view::npos;
 }
 
 std::vector<std::string> etcd_arguments(const EtcdSettings& settings, EtcdStart start, const std::string& members,
@@ -303,20 +309,31 @@ Result<void> EtcdProcess::put_data_aside() {
     const std::string aside = path("member.old-") + std::to_string(i);
     if (disk_.info(aside)) continue;
     HANSA_CHECK(disk_.rename(path("member"), aside));
+    // What it says is of that data.
+    auto log = disk_.rename(path("etcd.log"), aside + ".log");
+    if (!log && log.error().code != ErrorCode::not_found) return log;
     return disk_.sync_directory(settings_.data_dir);
   }
 }
 
-std::string EtcdProcess::log_tail() {
+std::string EtcdProcess::end_of_log(std::uint64_t bytes) {
   auto file = disk_.open(path("etcd.log"), io::OpenMode::read);
   if (!file) return {};
   const auto size = (*file)->size();
   if (!size) return {};
-  std::string text(log_tail_bytes, '\0');
-  const std::uint64_t from = *size > log_tail_bytes ? *size - log_tail_bytes : 0;
+  std::string text(bytes, '\0');
+  const std::uint64_t from = *size > bytes ? *size - bytes : 0;
   const auto got = (*file)->read(from, Bytes(reinterpret_cast<std::byte*>(text.data()), text.size()));
   text.resize(got.value_or(0));
   return text;
+}
+
+std::string EtcdProcess::log_tail() {
+  return end_of_log(log_tail_bytes);
+}
+
+bool EtcdProcess::forgot_entries() {
+  return !running() && tells_of_forgotten_entries(end_of_log(panic_bytes));
 }
 
 Result<io::Duration> EtcdProcess::probe_disk() {

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -60,6 +61,10 @@ enum class EtcdStart : std::uint8_t {
 std::vector<std::string> etcd_arguments(const EtcdSettings& settings, EtcdStart start, const std::string& members,
                                         unsigned minor);
 
+// Pure: whether the end of etcd's log says what EtcdProcess::forgot_entries() tells. The leader of its group speaks of
+// commits that its own log does not reach; etcd panics then (3.4 to 3.6).
+bool tells_of_forgotten_entries(std::string_view log);
+
 class EtcdProcess {
  public:
   EtcdProcess(io::Disk& disk, io::Clock& clock, EtcdSettings settings);
@@ -76,7 +81,10 @@ class EtcdProcess {
   Result<void> start(EtcdStart start, const std::string& members);
   // SIGTERM, and SIGKILL after `patience`.
   Result<void> stop(io::Duration patience);
-  // Moves all data away (a voter that begins anew): <data_dir>/member.old-<n>. Never while it runs.
+  // Whether it ended because another voter knew more of what it had acknowledged than its data do: they were set back
+  // to a copy of themselves, and must not vote (H3).
+  bool forgot_entries();
+  // Moves all data away (a voter that begins anew): <data_dir>/member.old-<n>, with its log. Never while it runs.
   Result<void> put_data_aside();
   // The last lines of its log.
   std::string log_tail();
@@ -84,6 +92,7 @@ class EtcdProcess {
   Result<io::Duration> probe_disk();
 
  private:
+  std::string end_of_log(std::uint64_t bytes);
   std::string path(const char* name) const { return settings_.data_dir + "/" + name; }
 
   io::Disk& disk_;

@@ -4,6 +4,7 @@ started twice. It is a new disk, its bytes are believed after they were hashed, 
 
 HANSA_OLD_DISKS names the number of restores, and of clones, in a row (1; 2 with HANSA_FULL).
 """
+import base64
 import json
 import os
 import pathlib
@@ -33,6 +34,16 @@ def disk_of(folder):
     return json.loads((folder / 'disk.json').read_text())['disk']
 
 
+def copy_frozen(victim, copy):
+    """All its files at one moment, and nothing is told that it happened: a snapshot of a virtual machine's disk."""
+    processes = [pid for pid in (victim.pid, victim.etcd_pid) if pid]
+    for pid in processes:
+        ct.tool.send(pid, signal.SIGSTOP)
+    shutil.copytree(victim.data, copy, ignore=shutil.ignore_patterns('*.sock'))
+    for pid in processes:
+        ct.tool.send(pid, signal.SIGCONT)
+
+
 class OldCopy(ct.TestCase):
     def test_a_disk_restored_from_an_old_copy_is_a_new_disk_and_becomes_whole_by_itself(self):
         self.restores(self.copy_at_rest)
@@ -58,14 +69,8 @@ class OldCopy(ct.TestCase):
         shutil.copytree(victim.data, copy)
         cluster.start(victim.number)
 
-    def copy_frozen(self, cluster, victim, copy):
-        """All its files at one moment, and nothing is told that it happened: a snapshot of a virtual machine's disk."""
-        processes = [pid for pid in (victim.pid, victim.etcd_pid) if pid]
-        for pid in processes:
-            ct.tool.send(pid, signal.SIGSTOP)
-        shutil.copytree(victim.data, copy, ignore=shutil.ignore_patterns('*.sock'))
-        for pid in processes:
-            ct.tool.send(pid, signal.SIGCONT)
+    def copy_frozen(self, _, victim, copy):
+        copy_frozen(victim, copy)
 
     def restore(self, cluster, source, turn, take_copy):
         victim = cluster.nodes[source.randrange(len(cluster.nodes))]
@@ -118,6 +123,34 @@ class OldCopy(ct.TestCase):
             if answer.status == 200:
                 self.assertEqual(ht.sha256(answer.body), blob)
         reader.close()
+
+
+class Moments(ct.TestCase):
+    def test_a_disk_set_back_by_moments_ends_its_nodes_seat_and_not_its_node(self):
+        """No mark was put since, so that nothing but its etcd shows that it is old: the leader knows what it acknowledged."""
+        cluster = self.cluster()
+        client = ct.Node(cluster.urls[0], 30.0)
+        image = client.push_image('old/app', 'v1')
+        client.close()
+        lp.wait_full(cluster)
+        leader = cluster.wait_leader()
+        victim = next(node for node in cluster.nodes if node is not leader)
+        voter = next(m['ID'] for m in cluster.tool.voters() if m['name'] == victim.id)
+        copy = self.folder / 'copy'
+        copy_frozen(victim, copy)
+        for number in range(20):  # what all voters acknowledge, and no node hears of
+            key, value = (base64.b64encode(text.encode()).decode() for text in (f'elsewhere/{number}', 'text'))
+            cluster.etcd_any('/v3/kv/put', {'key': key, 'value': value})
+        cluster.kill(victim.number, etcd=True)
+        shutil.rmtree(victim.data)
+        shutil.move(copy, victim.data)
+        cluster.start(victim.number)
+        cluster.wait(lambda: [m for m in cluster.tool.voters() if m['name'] == victim.id and m['ID'] != voter], 120,
+                     'its etcd, which forgot what it had acknowledged, is a voter again under another member id')
+        lp.wait_full(cluster)
+        for client in cluster.clients(30.0):
+            self.assertEqual(client.tag('old/app', 'v1'), (image[0], False))
+            client.close()
 
 
 class Clone(ct.TestCase):
