@@ -63,12 +63,13 @@ def status(cluster, node):
     return json.loads(cluster.hansa('cluster', 'status', '--json', node.config).stdout)
 
 
-def wait_full(cluster, count=None, seconds=180):
-    """Until the status says that every member is full and nothing is degraded: full redundancy, without an operator."""
+def wait_full(cluster, count=None, seconds=180, node=None):
+    """Until the status (of this node; else the first) says that every member is full and nothing is degraded: full
+    redundancy, without an operator."""
     last = {}
 
     def full():
-        last.update(status(cluster, cluster.nodes[0]))
+        last.update(status(cluster, node or cluster.nodes[0]))
         members = last['members']
         good = all(m['alive'] and m['in_layout'] and m['holds'] and m['holds']['full'] and not m['holds']['left_out']
                    for m in members)

@@ -5,7 +5,7 @@ was acknowledged. Every tag's history must be linearizable, for the project's ow
 acknowledged image whole through every node in the end. Needs root (namespaces, nft, tc, tmpfs).
 
 HANSA_FAULTS: faults (3; 20 with HANSA_FULL; `./dev nemesis --faults N`). HANSA_NEMESIS_JSON: a file for the figures.
-HANSA_SEED: another course of events.
+HANSA_FAULT_KINDS: only these, separated by commas. HANSA_SEED: another course of events.
 """
 import dataclasses
 import json
@@ -29,8 +29,9 @@ from net_cluster import CLIENT, Network, problem  # noqa: E402
 
 NODES = 3
 FAULTS = int(os.environ.get('HANSA_FAULTS') or (20 if ct.FULL else 3))
+KINDS = [kind for kind in os.environ.get('HANSA_FAULT_KINDS', '').split(',') if kind]
 SEED = os.environ.get('HANSA_SEED', '1')
-WRITE_PAUSE, READ_PAUSE = 0.25, 0.015  # seconds of a client between two requests: the load is steady for hours
+WRITE_PAUSE, READ_PAUSE = 0.25, 0.05  # seconds of a client between two requests: the load is steady for hours
 PUSH_PAUSE, LAYER = 0.3, 8_000  # of the pushers
 PATIENCE = 120.0  # seconds until a write must go through every node that nothing hurts
 
@@ -69,12 +70,12 @@ def inside(folder):
         nemesis.pushers = pushers
         for pusher in pushers:
             pusher.start()
-        workload = tags.Workload(cluster.urls, 0, nemesis.course(FAULTS), seed=SEED, pause=WRITE_PAUSE,
+        workload = tags.Workload(cluster.urls, 0, nemesis.course(FAULTS, KINDS), seed=SEED, pause=WRITE_PAUSE,
                                  read_pause=READ_PAUSE, patience=PATIENCE)
         report = workload.run()
         for pusher in pushers:
             pusher.end()
-        lp.wait_full(cluster)
+        nemesis.wait_whole()
         lp.check_all(unittest.TestCase(), cluster, pushers, 'in the end')
         verdict = porcupine.judge(workload.journal.histories)
         figures = figures_of(report, pushers, verdict, nemesis.done, time.monotonic() - began)

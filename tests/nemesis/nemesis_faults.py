@@ -77,12 +77,12 @@ class Nemesis:
             'a full disk': self.fill, 'a jump of the wall clock': self.jump, 'a destroyed disk': self.destroy,
             'a disk set back to a copy': self.set_back, 'a cloned disk': self.clone}
 
-    def course(self, count):
-        """Every kind in turn, in a drawn order, on drawn nodes."""
+    def course(self, count, only=()):
+        """Every kind in turn (of `only`, if any are named), in a drawn order, on drawn nodes."""
         faults, names = [], []
         for _ in range(count):
             if not names:
-                names = self.source.sample(sorted(self.kinds), len(self.kinds))
+                names = self.source.sample(sorted(set(only) or self.kinds), len(only) or len(self.kinds))
             faults.append(self.fault(names.pop(), self.source.choice(self.cluster.nodes), f'{len(faults) + 1}/{count}'))
         return faults
 
@@ -185,7 +185,9 @@ class Nemesis:
         return lambda: node.set_clock('+0'), []
 
     def wait_whole(self):
-        lp.wait_full(self.cluster)
+        """For every node: each of them may lead the tasks that make it so."""
+        for node in self.cluster.nodes:
+            lp.wait_full(self.cluster, node=node)
         self.cluster.wait(lambda: len(self.cluster.tool.voters()) == len(self.cluster.nodes), 120, 'three voters')
 
     def destroy(self, node):
