@@ -112,12 +112,8 @@ class GrpcChannel final : public Channel {
   }
 
   io::Task<Result<io::Duration>> lease_keep_alive(LeaseId lease, io::Duration deadline) override {
-    const Deadline end = deadline_in(deadline);
-    HANSA_CO_TRY(const std::string token, co_await wire_->token(end));
-    auto left = co_await keep_alive_once(wire_, lease, token, end);
-    if (left || left.error().code != ErrorCode::unauthenticated || token.empty()) co_return left;
-    HANSA_CO_TRY(const std::string fresh, co_await wire_->token(end));
-    co_return co_await keep_alive_once(wire_, lease, fresh, end);
+    auto call = keep_alive_logged_in(wire_, lease, deadline_in(deadline));
+    co_return co_await in_time<io::Duration>(wire_, deadline, std::move(call));
   }
 
   io::Task<Result<void>> lease_revoke(LeaseId lease, io::Duration deadline) override {

@@ -202,6 +202,18 @@ io::Task<Result<std::string>> Wire::token(Deadline deadline) {
   co_return token_;
 }
 
+void Wire::connect_again() {
+  const Deadline now = gpr_now(GPR_CLOCK_MONOTONIC);
+  {
+    const std::lock_guard guard(mutex_);
+    if (gpr_time_cmp(now, gpr_time_add(connected_last_, gpr_time_from_millis(reconnect_most_ms, GPR_TIMESPAN))) < 0) {
+      return;
+    }
+    connected_last_ = now;
+  }
+  grpc::experimental::ChannelResetConnectionBackoff(channel_.get());
+}
+
 void Wire::drop_token(const std::string& token) {
   const std::lock_guard guard(mutex_);
   if (token_ == token) token_.clear();

@@ -82,6 +82,8 @@ class Wire {
   io::Task<Result<std::string>> token(Deadline deadline);
   // The server refused this token.
   void drop_token(const std::string& token);
+  // A call found no connection: it is tried again at once, though not more often than gRPC would.
+  void connect_again();
 
  private:
   Wire(std::shared_ptr<GrpcRuntime::Pump> pump, ChannelSettings settings)
@@ -92,7 +94,23 @@ class Wire {
   std::shared_ptr<grpc::Channel> channel_;
   std::mutex mutex_;
   std::string token_;
+  Deadline connected_last_ = gpr_inf_past(GPR_CLOCK_MONOTONIC);  // connect_again() did
 };
+
+// Ends a call by a timer of ours too. gRPC's own may run by the wall clock (it waits with absl::CondVar, for a moment
+// of absl::Time): once that is set back, its deadlines and its pauses between two connections are as late (P10).
+inline constexpr io::Duration late_by = std::chrono::milliseconds(500);
+template <class T>
+io::Task<Result<T>> in_time(std::shared_ptr<Wire> wire, io::Duration span, io::Task<Result<T>> call) {
+  auto reply = co_await io::with_deadline(span + late_by, std::move(call));
+  if (reply) co_return reply;
+  const ErrorCode code = reply.error().code;
+  if (code == ErrorCode::timeout) {
+    co_return make_error(ErrorCode::ambiguous, "etcd at " + wire->endpoint() + " did not answer in time");
+  }
+  if (code == ErrorCode::unavailable || code == ErrorCode::ambiguous) wire->connect_again();
+  co_return reply;
+}
 
 // One unary call under way.
 template <class Reply>
@@ -149,14 +167,20 @@ io::Task<Result<Reply>> unary_once(Wire* wire, Prepare prepare, const Request* r
 
 // With the user's token, fetched anew once when the server does not know it any more.
 template <class Reply, class Request, class Prepare>
-io::Task<Result<Reply>> unary(std::shared_ptr<Wire> wire, Prepare prepare, Request request, io::Duration span) {
-  const Deadline deadline = deadline_in(span);
+io::Task<Result<Reply>> unary_logged_in(std::shared_ptr<Wire> wire, Prepare prepare, Request request,
+                                        Deadline deadline) {
   HANSA_CO_TRY(const std::string token, co_await wire->token(deadline));
   auto reply = co_await unary_once<Reply>(wire.get(), prepare, &request, token, deadline);
   if (reply || reply.error().code != ErrorCode::unauthenticated || token.empty()) co_return reply;
   wire->drop_token(token);
   HANSA_CO_TRY(const std::string fresh, co_await wire->token(deadline));
   co_return co_await unary_once<Reply>(wire.get(), prepare, &request, fresh, deadline);
+}
+
+template <class Reply, class Request, class Prepare>
+io::Task<Result<Reply>> unary(std::shared_ptr<Wire> wire, Prepare prepare, Request request, io::Duration span) {
+  auto call = unary_logged_in<Reply>(wire, std::move(prepare), std::move(request), deadline_in(span));
+  co_return co_await in_time<Reply>(std::move(wire), span, std::move(call));
 }
 
 Result<std::shared_ptr<Channel>> make_channel(std::shared_ptr<GrpcRuntime::Pump> pump, const ChannelSettings& settings);

@@ -146,6 +146,8 @@ io::Task<Result<std::unique_ptr<Watch>>> open_watch(std::shared_ptr<Wire> wire, 
   co_return std::unique_ptr<Watch>(std::make_unique<GrpcWatch>(std::move(wire), std::move(stream), token));
 }
 
+namespace {
+
 io::Task<Result<io::Duration>> keep_alive_once(std::shared_ptr<Wire> wire, LeaseId lease, std::string token,
                                                Deadline deadline) {
   auto stub = pb::Lease::NewStub(wire->channel());
@@ -163,6 +165,16 @@ io::Task<Result<io::Duration>> keep_alive_once(std::shared_ptr<Wire> wire, Lease
   if (!answered) co_return ended;
   if (seconds <= 0) co_return make_error(ErrorCode::not_found, "the lease has ended");
   co_return io::Duration(std::chrono::seconds(seconds));
+}
+
+}  // namespace
+
+io::Task<Result<io::Duration>> keep_alive_logged_in(std::shared_ptr<Wire> wire, LeaseId lease, Deadline deadline) {
+  HANSA_CO_TRY(const std::string token, co_await wire->token(deadline));
+  auto left = co_await keep_alive_once(wire, lease, token, deadline);
+  if (left || left.error().code != ErrorCode::unauthenticated || token.empty()) co_return left;
+  HANSA_CO_TRY(const std::string fresh, co_await wire->token(deadline));
+  co_return co_await keep_alive_once(wire, lease, fresh, deadline);
 }
 
 }  // namespace hansa::meta::etcd

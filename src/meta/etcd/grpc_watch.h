@@ -12,7 +12,6 @@ namespace hansa::meta::etcd {
 io::Task<Result<std::unique_ptr<Watch>>> open_watch(std::shared_ptr<Wire> wire, std::string key, std::string end,
                                                     Revision from);
 
-io::Task<Result<io::Duration>> keep_alive_once(std::shared_ptr<Wire> wire, LeaseId lease, std::string token,
-                                               Deadline deadline);
+io::Task<Result<io::Duration>> keep_alive_logged_in(std::shared_ptr<Wire> wire, LeaseId lease, Deadline deadline);
 
 }  // namespace hansa::meta::etcd
