@@ -268,17 +268,22 @@ io::Task<void> ManagedEtcd::lead_loop() {
 // Whether there was something to do, and this machine did it.
 io::Task<Result<bool>> ManagedEtcd::lead_once() {
   HANSA_CO_CHECK(co_await look());
-  VoterStep step;
-  {
-    const std::lock_guard guard(mutex_);
-    step = next_step(picture_);
-  }
-  if (step.kind == VoterStep::Kind::none) co_return false;
+  if (due_step().kind == VoterStep::Kind::none) co_return false;
   HANSA_CO_TRY(const auto leader, co_await task_->hold());
   if (!leader) co_return false;
+  // What was seen before may be of the time before another's last step: a voter that it added would look like nobody's.
+  HANSA_CO_CHECK(co_await catalog_->barrier());
+  HANSA_CO_CHECK(co_await look());
+  const VoterStep step = due_step();
+  if (step.kind == VoterStep::Kind::none) co_return false;
   auto done = co_await carry_out(step);
   if (!done) co_return std::move(done).error().with_context("a change of voters waits");
   co_return true;
+}
+
+VoterStep ManagedEtcd::due_step() const {
+  const std::lock_guard guard(mutex_);
+  return next_step(picture_);
 }
 
 io::Task<Result<meta::etcd::MembersReply>> ManagedEtcd::members() {

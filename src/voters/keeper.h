@@ -98,6 +98,7 @@ class ManagedEtcd {
   io::Task<Result<void>> put_seat(std::string node, SeatRecord record, catalog::Revision mod);
   io::Task<void> lead_loop();
   io::Task<Result<bool>> lead_once();
+  VoterStep due_step() const;
   io::Task<Result<void>> look();
   void learn(const meta::etcd::MembersReply& reply);
   io::Task<Result<void>> carry_out(VoterStep step);
