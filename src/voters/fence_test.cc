@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include "voters/process.h"
-
 #include "catalog/member_records.h"
 #include "catalog/records.h"
 
@@ -66,17 +64,6 @@ TEST(Fence, ARecordThatCannotBeUnderstoodIsAnError) {
   Sighting sighting = seen("d", "b7", 70);
   sighting.node->value = "nonsense";
   EXPECT_FALSE(judge(own(), sighting));
-}
-
-// As etcd 3.4.23 and 3.6.9 say it.
-TEST(EtcdLog, TellsOfEntriesThatAVoterAcknowledgedAndHasNoMore) {
-  EXPECT_TRUE(tells_of_forgotten_entries(
-      R"({"level":"panic","msg":"tocommit(3484) is out of range [lastIndex(3409)]. Was the raft log corrupted?"})"
-      "\npanic: tocommit(3484) is out of range [lastIndex(3409)]. Was the raft log corrupted, truncated, or lost?\n"
-      "\ngoroutine 63 [running]:\n"));
-  EXPECT_FALSE(tells_of_forgotten_entries(""));
-  EXPECT_FALSE(tells_of_forgotten_entries(R"({"level":"fatal","msg":"no space left on device"})"));
-  EXPECT_FALSE(tells_of_forgotten_entries("panic: slice bounds out of range [lastIndex(1)]"));
 }
 
 }  // namespace

@@ -144,8 +144,11 @@ Result<void> write_marker(io::Disk& disk, const std::string& data_dir, const Etc
 }
 
 bool tells_of_forgotten_entries(std::string_view log) {
-  const auto at = log.find("tocommit(");
-  return at != std::string_view::npos && log.find("is out of range [lastIndex(", at) != std::string_view::npos;
+  const auto at = log.rfind("panic: tocommit(");
+  if (at == std::string_view::npos) return false;
+  const std::string_view panic = log.substr(at);
+  if (!panic.substr(0, panic.find('\n')).contains("is out of range [lastIndex(")) return false;
+  return !panic.contains("\n{");  // what an etcd that was started later says, be it of the same data or of others
 }
 
 std::vector<std::string> etcd_arguments(const EtcdSettings& settings, EtcdStart start, const std::string& members,
@@ -277,7 +280,12 @@ Result<void> EtcdProcess::start(EtcdStart start, const std::string& members) {
   if (error != 0) return errno_error(error, settings_.binary);
   const auto stat = stat_of(pid);
   const std::string text = std::to_string(pid) + " " + (stat ? stat->started : "?") + "\n";
-  HANSA_CHECK(write_small(disk_, settings_.data_dir, path("etcd.pid"), text));
+  // An etcd that running() does not know would be nobody's, and its ports stay taken.
+  if (auto kept = write_small(disk_, settings_.data_dir, path("etcd.pid"), text); !kept) {
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+    return std::move(kept).error().with_context("etcd was started and stopped again, for its process id was not kept");
+  }
   const io::MonotonicTime began = clock_.monotonic();
   while (clock_.monotonic() - began < early_end) {
     if (!running()) {
@@ -308,10 +316,10 @@ Result<void> EtcdProcess::put_data_aside() {
   for (unsigned i = 1;; ++i) {
     const std::string aside = path("member.old-") + std::to_string(i);
     if (disk_.info(aside)) continue;
-    HANSA_CHECK(disk_.rename(path("member"), aside));
-    // What it says is of that data.
+    // What it says is of that data: were it left beside those that come next, it would be believed of them.
     auto log = disk_.rename(path("etcd.log"), aside + ".log");
     if (!log && log.error().code != ErrorCode::not_found) return log;
+    HANSA_CHECK(disk_.rename(path("member"), aside));
     return disk_.sync_directory(settings_.data_dir);
   }
 }

@@ -62,7 +62,8 @@ std::vector<std::string> etcd_arguments(const EtcdSettings& settings, EtcdStart 
                                         unsigned minor);
 
 // Pure: whether the end of etcd's log says what EtcdProcess::forgot_entries() tells. The leader of its group speaks of
-// commits that its own log does not reach; etcd panics then (3.4 to 3.6).
+// commits that its own log does not reach; etcd panics then (3.4 to 3.6), and that is the last that it says: a later
+// line of a log entry is of an etcd that was started since.
 bool tells_of_forgotten_entries(std::string_view log);
 
 class EtcdProcess {
@@ -77,7 +78,8 @@ class EtcdProcess {
   // Whether that one listens where the settings say: it outlives a change of them.
   bool listens_as_set();
   Result<bool> has_data();
-  // exists: it runs already. unavailable: it ended at once, with the end of its log.
+  // exists: it runs already. unavailable: it ended at once, with the end of its log. An error of the disk: its process
+  // id could not be kept. After an error none runs that was started here.
   Result<void> start(EtcdStart start, const std::string& members);
   // SIGTERM, and SIGKILL after `patience`.
   Result<void> stop(io::Duration patience);
