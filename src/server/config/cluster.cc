@@ -42,7 +42,7 @@ std::uint64_t read_quota(const Reader& in, const std::string& path, Problems& pr
 void check_endpoint(const std::string& path, std::string_view endpoint, Problems& problems) {
   const std::size_t scheme = endpoint.find("://");
   if (scheme != std::string_view::npos) endpoint.remove_prefix(scheme + 3);
-  const std::size_t at = endpoint.substr(0, endpoint.find('/')).rfind('@');
+  const std::size_t at = endpoint.rfind('@');  // also behind a '/': a password may have one
   if (at == std::string_view::npos) return;
   problems.error(path, "has a user in the address of \"" + std::string(endpoint.substr(at + 1)) +
                            "\"; put the name into username and the password into password");

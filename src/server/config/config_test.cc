@@ -140,7 +140,7 @@ TEST(Config, each_kind_of_mistake_is_named_with_its_key_and_what_to_do) {
       {with(R"(,"cluster":{"members":["a"],"hashKey":"loremipsumdolors"})"), {"cluster.members", "\"a\"", "host:port"}},
       {with(R"(,"cluster":{"members":["a:1"],"hashKey":"short"})"), {"cluster.hashKey", "16"}},
       {with(R"(,"cluster":{"metadata":{"etcd":{}}})"), {"cluster.metadata.etcd.endpoints", "missing"}},
-      {with(R"(,"cluster":{"metadata":{"etcd":{"endpoints":["https://root:pass@etcd:2379"]}}})"),
+      {with(R"(,"cluster":{"metadata":{"etcd":{"endpoints":["https://root:p/@ss@etcd:2379"]}}})"),
        {"cluster.metadata.etcd.endpoints", "\"etcd:2379\"", "username"}},
       {with(R"(,"cluster":{"metadata":{"etcd":{"endpoints":["a:1"]},"managed":{}}})"), {"cluster.metadata", "both"}},
       {with(R"(,"cluster":{"metadata":{"managed":{"voters":2}}})"), {"voters", "3 or 5"}},
