@@ -189,5 +189,22 @@ TEST_F(MembersTest, LeadershipIsHeldThoughTheViewLags) {
   EXPECT_FALSE(*sim::run(shared.world, shared.executor, other.hold()));
 }
 
+// So that a leader that cannot act does not keep others from it.
+TEST_F(MembersTest, WhoLetsALeadershipGoIsFollowedByAnother) {
+  auto& shared = bed.shared;
+  TaskLeader first(*shared.store, *shared.catalog, "etcd");
+  TaskLeader second(*shared.store, *shared.catalog, "etcd");
+  const auto leads = [&shared](TaskLeader& leader) {
+    const auto held = sim::run(shared.world, shared.executor, leader.hold());
+    return held && held->has_value();
+  };
+  EXPECT_TRUE(leads(first));
+  EXPECT_FALSE(leads(second));
+  first.release();
+  shared.world.run_for(std::chrono::seconds(1));
+  EXPECT_TRUE(leads(second));
+  EXPECT_FALSE(leads(first));
+}
+
 }  // namespace
 }  // namespace hansa::upkeep
