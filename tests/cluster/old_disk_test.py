@@ -34,16 +34,6 @@ def disk_of(folder):
     return json.loads((folder / 'disk.json').read_text())['disk']
 
 
-def copy_frozen(victim, copy):
-    """All its files at one moment, and nothing is told that it happened: a snapshot of a virtual machine's disk."""
-    processes = [pid for pid in (victim.pid, victim.etcd_pid) if pid]
-    for pid in processes:
-        ct.tool.send(pid, signal.SIGSTOP)
-    shutil.copytree(victim.data, copy, ignore=shutil.ignore_patterns('*.sock'))
-    for pid in processes:
-        ct.tool.send(pid, signal.SIGCONT)
-
-
 class OldCopy(ct.TestCase):
     def test_a_disk_restored_from_an_old_copy_is_a_new_disk_and_becomes_whole_by_itself(self):
         self.restores(self.copy_at_rest)
@@ -70,7 +60,7 @@ class OldCopy(ct.TestCase):
         cluster.start(victim.number)
 
     def copy_frozen(self, _, victim, copy):
-        copy_frozen(victim, copy)
+        ct.copy_frozen(victim, copy)
 
     def restore(self, cluster, source, turn, take_copy):
         victim = cluster.nodes[source.randrange(len(cluster.nodes))]
@@ -137,7 +127,7 @@ class Moments(ct.TestCase):
         victim = next(node for node in cluster.nodes if node is not leader)
         voter = next(m['ID'] for m in cluster.tool.voters() if m['name'] == victim.id)
         copy = self.folder / 'copy'
-        copy_frozen(victim, copy)
+        ct.copy_frozen(victim, copy)
         for number in range(20):  # what all voters acknowledge, and no node hears of
             key, value = (base64.b64encode(text.encode()).decode() for text in (f'elsewhere/{number}', 'text'))
             cluster.etcd_any('/v3/kv/put', {'key': key, 'value': value})

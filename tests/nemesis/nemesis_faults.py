@@ -208,12 +208,7 @@ class Nemesis:
     def set_back(self, node):
         self.wait_whole()
         copy = node.folder / 'copy'
-        processes = [pid for pid in (node.pid, node.etcd_pid) if pid]
-        for pid in processes:
-            ct.tool.send(pid, signal.SIGSTOP)
-        shutil.copytree(node.data, copy, ignore=shutil.ignore_patterns('*.sock'))
-        for pid in processes:
-            ct.tool.send(pid, signal.SIGCONT)
+        ct.copy_frozen(node, copy)
         threading.Event().wait(self.source.uniform(0.5, 2.0))  # of commits that the copy does not know
         self.cluster.kill(node.number, etcd=bool(node.etcd_pid))
         node.wipe()
