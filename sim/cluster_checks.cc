@@ -1,4 +1,6 @@
 // What must hold once everything works again.
+#include <algorithm>
+
 #include "sim/cluster_push_pull.h"
 
 namespace hansa::sim {
@@ -45,7 +47,7 @@ void ClusterPushPull::check_marks_by(catalog::Snapshot& view, bool last_look) {
     const auto place = cluster_.place_of(node.id);
     const auto mark = view.holds(node.id);
     // Nobody knows yet that what runs there has an older disk.
-    const bool unknown = churn_ == Churn::set_back && losses_ > 0 && place == churned_ && !cluster_.ready(*place);
+    const bool unknown = place && was_set_back(*place) && !cluster_.ready(*place);
     if (!place || !mark || !*mark || unknown) continue;
     for (const oci::Digest& digest : pushed) {
       const auto since = view.since_of(digest);
@@ -58,15 +60,24 @@ void ClusterPushPull::check_marks_by(catalog::Snapshot& view, bool last_look) {
   }
 }
 
-// Without the member that has left, everything that is named has as many copies as a push needs (P5).
+// Whether a client could ask for it. What only the grave of a deleted manifest names is on its way out.
+bool ClusterPushPull::is_present(catalog::Snapshot& view, const oci::Digest& digest) const {
+  const auto shows = [&](const oci::RepositoryName& repository) {
+    const auto blob = view.blob(repository, digest);
+    const auto manifest = view.manifest(repository, digest);
+    return !blob || *blob || !manifest || *manifest;
+  };
+  return shows(mounts()) || std::ranges::any_of(repositories_, shows);
+}
+
+// Without the member that has left, everything that is there has as many copies as a push needs (P5).
 void ClusterPushPull::check_copies_without(std::size_t member) {
   auto view = newest_view();
   if (!view) return;
   for (const oci::Digest& digest : ever_pushed()) {
     const auto since = view->since_of(digest);
-    if (!since || *since == 0 || rotten_.contains(digest)) continue;
-    std::size_t copies = 0;
-    for (std::size_t i = 0; i < cluster_.size(); ++i) copies += i != member && cluster_.has_file(i, digest) ? 1 : 0;
+    if (!since || *since == 0 || rotten_.contains(digest) || !is_present(*view, digest)) continue;
+    const std::size_t copies = cluster_.copies_of(digest) - (cluster_.has_file(member, digest) ? 1 : 0);
     if (copies >= catalog::durable_copies) continue;
     violation("node-" + std::to_string(member + 1) + " was let go, and " + digest.text() + " has " +
               std::to_string(copies) + " copies");
@@ -87,10 +98,11 @@ io::Task<void> ClusterPushPull::check_images(Client& client) {
         violation(client.who(member) + ": the tag " + name + " cannot be read");
       }
       if (!shown) continue;
-      const bool there = co_await read_manifest(client, member, repository, *shown);
-      if (!there) violation(client.who(member) + ": the manifest of " + name + " is not there by its digest");
+      const bool found = co_await read_manifest(client, member, repository, *shown);
+      if (!found) violation(client.who(member) + ": the manifest of " + name + " is not there by its digest");
       co_await read_blobs(client, member, repository, *shown, true);
     }
+    for (const auto& repository : repositories_) co_await check_lists(client, member, repository);
   }
 }
 
@@ -156,8 +168,7 @@ void ClusterPushPull::check_health() {
       violation(name + " is not ready in the end");
       continue;
     }
-    const bool set_back = churn_ == Churn::set_back && losses_ > 0 && i == churned_;
-    if (!set_back && cluster_.disk_shown(i) != cluster_.first_disk(i))
+    if (!was_set_back(i) && cluster_.disk_shown(i) != cluster_.first_disk(i))
       violation(name + " took its own disk for an old copy");
     const auto status = cluster_.node(i)->status();
     if (!status.metadata->reachable || status.metadata->loading) violation(name + " is not up to date in the end");

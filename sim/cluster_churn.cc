@@ -9,47 +9,68 @@ constexpr io::Duration try_again = std::chrono::milliseconds(300);  // of the op
 
 }  // namespace
 
+// It comes back when all others have forgotten what happened meanwhile: graves have ended, etcd has no history of it.
+void ClusterPushPull::stay_away() {
+  constexpr int graces = 3;
+  if (churn_ != Churn::away || !churned_) return;
+  world_.run_for(graces * grace_);
+  cluster_.etcd().compact(cluster_.etcd().state().revision);
+  world_.run_for(std::chrono::seconds(1));
+}
+
 // At most one member in a run loses what its disk had: two copies of everything are all that is promised (P5).
 void ClusterPushPull::disturb_machines() {
   if (churn_ == Churn::none || cluster_.size() < 2) return;
   if (churn_ == Churn::drained) {
-    if (!churn_began_ && cluster_.size() > 2 && of_machines_.one_in(3)) {
-      churn_began_ = true;
+    if (!churned_ && cluster_.size() > 2 && of_machines_.one_in(3)) {
       churned_ = of_machines_.below(cluster_.size());
-      to_drain_ = cluster_.id(churned_).value();
+      to_drain_ = cluster_.id(*churned_).value();
     }
     replace_drained();
+    return;
+  }
+  if (churn_ == Churn::away) {
+    if (churned_ || !of_machines_.one_in(3)) return;
+    churned_ = of_machines_.below(cluster_.size());
+    if (cluster_.running(*churned_)) cluster_.kill(*churned_, Loss::unsynced);
+    ++crashes_;
     return;
   }
   if (losses_ > 0 || !of_machines_.one_in(3)) return;
   if (churn_ == Churn::lost) {
     lose_machine(of_machines_.below(cluster_.size()));
-  } else if (image_ == nullptr) {
+  } else if (!churned_) {
     churned_ = of_machines_.below(cluster_.size());
-    image_ = cluster_.disk(churned_).image();
+    image_ = cluster_.disk(*churned_).image();
   } else {
-    set_back_disk(churned_);
+    set_back_disk(*churned_);
   }
 }
 
-void ClusterPushPull::lose_machine(std::size_t member) {
+// With what its disk had.
+void ClusterPushPull::switch_off(std::size_t member) {
   ++losses_;
   loss_at_ = world_.now();
   ++crashes_;
   if (cluster_.running(member)) cluster_.kill(member, Loss::unsynced);
+}
+
+void ClusterPushPull::lose_machine(std::size_t member) {
+  switch_off(member);
   to_forget_.push_back(cluster_.id(member).value());
   cluster_.replace(member);
   cluster_.start(member);
 }
 
 void ClusterPushPull::set_back_disk(std::size_t member) {
-  ++losses_;
-  loss_at_ = world_.now();
-  ++crashes_;
-  if (cluster_.running(member)) cluster_.kill(member, Loss::unsynced);
+  switch_off(member);
   cluster_.log(member).info("the disk is set back");
   cluster_.set_back(member, std::move(image_));
   cluster_.start(member);
+}
+
+bool ClusterPushPull::was_set_back(std::size_t member) const {
+  return churn_ == Churn::set_back && losses_ > 0 && churned_ == member;
 }
 
 // One copy of a blob, while its member is down; nothing else may take the other copy in such a run.
@@ -57,9 +78,8 @@ void ClusterPushPull::let_rot(std::size_t member) {
   if (!options_.rot || (churn_ != Churn::none && churn_ != Churn::drained) || !of_machines_.one_in(2)) return;
   for (const auto& [id, image] : images_) {
     for (const auto& [digest, content] : image.blobs) {
-      std::size_t copies = 0;
-      for (std::size_t i = 0; i < cluster_.size(); ++i) copies += cluster_.has_file(i, digest) ? 1 : 0;
-      if (copies < 2 || !cluster_.has_file(member, digest) || rotten_.contains(digest) || !of_machines_.one_in(3))
+      if (cluster_.copies_of(digest) < 2 || !cluster_.has_file(member, digest) || rotten_.contains(digest) ||
+          !of_machines_.one_in(3))
         continue;
       rotten_.insert(digest);
       cluster_.disk(member).flip(SimCluster::file_of(digest), of_machines_.below(content.size()));
@@ -110,16 +130,10 @@ bool ClusterPushPull::has_left(const std::string& id) {
 
 // What was drained is switched off once it is gone, and a new machine comes. True: nothing is left to do.
 bool ClusterPushPull::replace_drained() {
-  if (churn_ != Churn::drained || !churn_began_ || losses_ > 0) return true;
-  if (!has_left(cluster_.id(churned_).value())) return false;
-  check_copies_without(churned_);
-  ++losses_;
-  loss_at_ = world_.now();
-  ++crashes_;
-  if (cluster_.running(churned_)) cluster_.kill(churned_, Loss::unsynced);
-  to_forget_.push_back(cluster_.id(churned_).value());  // in case that its process took part anew since it had left
-  cluster_.replace(churned_);
-  cluster_.start(churned_);
+  if (churn_ != Churn::drained || !churned_ || losses_ > 0) return true;
+  if (!has_left(cluster_.id(*churned_).value())) return false;
+  check_copies_without(*churned_);
+  lose_machine(*churned_);  // and forgotten, in case that its process took part anew since it had left
   return true;
 }
 

@@ -9,11 +9,6 @@ namespace {
 constexpr std::uint64_t pauses_in_grace = 5;       // of a build job, between its parts
 constexpr std::uint64_t longest_lead_us = 12'000;  // of one of two racing requests; about what a push takes
 
-template <class T>
-bool is(const std::optional<Result<T>>& answer, ErrorCode code) {
-  return answer && !answer->has_value() && answer->error().code == code;
-}
-
 }  // namespace
 
 io::Task<bool> ClusterPushPull::push_part(Client& client, oci::RepositoryName repository, const Image& image) {
@@ -23,50 +18,28 @@ io::Task<bool> ClusterPushPull::push_part(Client& client, oci::RepositoryName re
     if (!pushed) co_return false;
   }
   const std::size_t member = draw_member(client);
-  const auto asked = world_.now();
-  offered_.insert(repository.text() + "@" + image.digest.text());
-  const auto body =
-      std::make_shared<registry::ManifestPush>(registry::ManifestPush{.reference = image.digest,
-                                                                      .tags = {},
-                                                                      .media_type = std::string(image.type),
-                                                                      .body = image.body,
-                                                                      .if_match = std::nullopt});
-  Use<registry::ManifestPushed> put = [who = access(client), repository, body](registry::Registry& registry) {
-    return registry.put_manifest(who, repository, *body);
-  };
-  const auto answer = co_await cluster_.ask<Result<registry::ManifestPushed>>(member, std::move(put));
+  const auto answer = co_await put_manifest(client, member, repository, image, image.digest);
   if (is(answer, ErrorCode::missing_reference) && world_.now() - began < grace_) {
     violation(client.who(member) +
               ": blobs that were just pushed are said to be missing: " + describe(answer->error()));
   }
-  const bool known = answer && answer->has_value();
-  write_down(manifest_history(repository, image.digest), client, member, Operation::Kind::write, "there", asked, known);
-  if (known) ++acknowledged_;
-  co_return known;
+  co_return happened(answer);
 }
 
 // As build jobs do: parts by digest, without a tag, and some time later the index that names them (H5).
 io::Task<void> ClusterPushPull::push_index(Client& client) {
   const auto repository = draw_repository(client);
   const auto longest = static_cast<std::uint64_t>(grace_.count()) / pauses_in_grace;
-  io::Duration first{};
-  Image index;
-  std::string list;
+  const io::Duration first = world_.now();
+  std::vector<Image> parts;
   for (int i = 0; i < 2; ++i) {
-    const Image part = draw_image(client.random);
-    if (i == 0) first = world_.now();
-    const bool pushed = co_await push_part(client, repository, part);
+    parts.push_back(draw_image(client.random));
+    const bool pushed = co_await push_part(client, repository, parts.back());
     if (!pushed) co_return;
-    index.blobs.insert(part.blobs.begin(), part.blobs.end());
-    index.blobs.emplace(part.digest, part.body);
-    list += (list.empty() ? "" : ",") + descriptor(part.type, part.body);
     auto slept = co_await io::sleep_for(io::Duration(client.random.below(longest)));
     if (!slept) co_return;
   }
-  index.type = oci::media_type::image_index;
-  index.body = R"({"schemaVersion":2,"mediaType":")" + std::string(index.type) + R"(","manifests":[)" + list + "]}";
-  index.digest = sha256(index.body);
-  const auto answer = co_await put_tag(client, repository, draw_tag(client), index);
+  const auto answer = co_await put_tag(client, repository, draw_tag(client), make_index(parts[0], parts[1]));
   if (is(answer, ErrorCode::missing_reference) && world_.now() - first < grace_) {
     violation("client " + std::to_string(client.number) +
               ": parts that were just pushed are said to be missing: " + describe(answer->error()));
@@ -103,7 +76,7 @@ io::Task<void> ClusterPushPull::mount(Client& client) {
   if (images_.empty()) co_return;
   const auto which = std::next(images_.begin(), static_cast<std::ptrdiff_t>(client.random.below(images_.size())));
   const auto digest = which->second.blobs.begin()->first;
-  const auto target = *oci::RepositoryName::parse("team/mounts");
+  const auto target = mounts();
   std::optional<oci::RepositoryName> from;
   if (client.random.one_in(2)) from = draw_repository(client);
   offered_.insert(target.text() + "@" + digest.text());

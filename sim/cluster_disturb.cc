@@ -25,7 +25,7 @@ void ClusterPushPull::disturb() {
 
 void ClusterPushPull::disturb_members() {
   for (std::size_t i = 0; i < cluster_.size(); ++i) {
-    if (cluster_.running(i) || !of_members_.one_in(2)) continue;
+    if (cluster_.running(i) || is_away(i) || !of_members_.one_in(2)) continue;
     let_rot(i);
     cluster_.start(i);
   }
@@ -98,7 +98,7 @@ void ClusterPushPull::disturb_wires() {
 
 void ClusterPushPull::disturb_etcd() {
   auto& etcd = cluster_.etcd();
-  if (of_etcd_.one_in(3)) etcd.set_warts(draw_warts());
+  if (of_etcd_.one_in(3)) etcd.set_warts(draw_warts(of_etcd_));
   switch (of_etcd_.below(20)) {
     case 0: etcd.set_available(false); break;
     case 1:
@@ -114,29 +114,6 @@ void ClusterPushPull::disturb_etcd() {
   if (of_etcd_.one_in(2)) etcd.no_space = false;
 }
 
-EtcdWarts ClusterPushPull::draw_warts() {
-  const auto chance = [this](unsigned most) {
-    return static_cast<unsigned>(of_etcd_.one_in(3) ? of_etcd_.below(most) : 0);
-  };
-  EtcdWarts warts;
-  warts.refused = chance(50);
-  warts.slow = chance(20);
-  warts.unknown_applied = chance(120);
-  warts.unknown_late = chance(120);
-  warts.unknown_lost = chance(120);
-  warts.stale = chance(300);
-  warts.lost_event = chance(40);
-  warts.lost_revision = chance(40);
-  warts.lost_end = chance(200);
-  warts.repeated = chance(200);
-  warts.early_progress = chance(200);
-  warts.fragments = chance(300);
-  warts.broken = chance(40);
-  warts.lease_early = chance(100);
-  warts.lease_late = chance(100);
-  return warts;
-}
-
 // Everything works again.
 void ClusterPushPull::mend() {
   auto& etcd = cluster_.etcd();
@@ -146,6 +123,10 @@ void ClusterPushPull::mend() {
   cluster_.heal();
   for (std::size_t i = 0; i < cluster_.size(); ++i) {
     mend_disk(i);
+    if (!cluster_.running(i) && !is_away(i)) cluster_.start(i);
+  }
+  stay_away();
+  for (std::size_t i = 0; i < cluster_.size(); ++i) {
     if (!cluster_.running(i)) cluster_.start(i);
   }
 }

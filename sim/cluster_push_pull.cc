@@ -6,33 +6,8 @@
 namespace hansa::sim {
 namespace {
 
-constexpr std::string_view there = "there";
 constexpr std::uint64_t pause_ms = 600;  // of a client between two operations, at most
 constexpr io::Duration slowest_client = std::chrono::milliseconds(3500);
-
-// Errors that say that nothing happened.
-bool is_refusal(const Error& error) {
-  switch (error.code) {
-    case ErrorCode::invalid:
-    case ErrorCode::not_found:
-    case ErrorCode::missing_reference:
-    case ErrorCode::precondition:
-    case ErrorCode::denied:
-    case ErrorCode::unauthenticated:
-    case ErrorCode::too_large:
-    case ErrorCode::referenced: return true;
-    default: return false;
-  }
-}
-
-template <class T>
-bool happened(const std::optional<Result<T>>& answer) {
-  return answer && answer->has_value();
-}
-template <class T>
-bool refused(const std::optional<Result<T>>& answer) {
-  return answer && !answer->has_value() && is_refusal(answer->error());
-}
 
 // The whole blob. On the member's executor, for its reader ends with it.
 io::Task<Result<std::string>> read_blob(registry::Registry& registry, auth::Access who, oci::RepositoryName repository,
@@ -65,7 +40,7 @@ ClusterPushPull::ClusterPushPull(World& world, SimCluster& cluster, io::Duration
       of_wires_(world.random("wires")),
       of_etcd_(world.random("etcd warts")),
       tag_count_(random_.between(1, 3)),
-      churn_(options_.churn && of_machines_.one_in(2) ? static_cast<Churn>(of_machines_.between(1, 3)) : Churn::none) {
+      churn_(options_.churn && of_machines_.one_in(2) ? static_cast<Churn>(of_machines_.between(1, 4)) : Churn::none) {
   for (std::size_t i = 0; i <= options_.clients; ++i) {  // the last one checks
     clients_.emplace_back(i, world.seed());
   }
@@ -112,8 +87,7 @@ void ClusterPushPull::check_copies(Client& client, const oci::Digest& digest, io
   // What a machine took along was acknowledged before, or just now; without a new one there may be one member only.
   const bool lost_some = losses_ > 0 && churn_ != Churn::drained;
   if (world_.now() - began >= grace_ || (lost_some && (loss_at_ >= began || cluster_.size() == 2))) return;
-  std::size_t copies = 0;
-  for (std::size_t i = 0; i < cluster_.size(); ++i) copies += cluster_.has_file(i, digest) ? 1 : 0;
+  const std::size_t copies = cluster_.copies_of(digest);
   if (copies >= std::min(cluster_.size(), catalog::durable_copies)) return;
   violation("client " + std::to_string(client.number) + ": what was just acknowledged has " + std::to_string(copies) +
             " copies: " + digest.text());
@@ -177,14 +151,14 @@ io::Task<bool> ClusterPushPull::push_blob(Client& client, oci::RepositoryName re
   co_return co_await upload(client, std::move(repository), content);
 }
 
-io::Task<ClusterPushPull::Answer<registry::ManifestPushed>> ClusterPushPull::put_tag(
-    Client& client, oci::RepositoryName repository, std::string tag, Image image, std::optional<std::string> expected) {
-  images_.insert_or_assign(image.digest, image);
+io::Task<Answer<registry::ManifestPushed>> ClusterPushPull::put_manifest(Client& client, std::size_t member,
+                                                                         oci::RepositoryName repository, Image image,
+                                                                         oci::Reference reference,
+                                                                         std::optional<std::string> expected) {
   offered_.insert(repository.text() + "@" + image.digest.text());
-  const std::size_t member = draw_member(client);
   const auto began = world_.now();
   const auto body =
-      std::make_shared<registry::ManifestPush>(registry::ManifestPush{.reference = *oci::Tag::parse(tag),
+      std::make_shared<registry::ManifestPush>(registry::ManifestPush{.reference = reference,
                                                                       .tags = {},
                                                                       .media_type = std::string(image.type),
                                                                       .body = image.body,
@@ -196,12 +170,30 @@ io::Task<ClusterPushPull::Answer<registry::ManifestPushed>> ClusterPushPull::put
   };
   auto answer = co_await cluster_.ask<Result<registry::ManifestPushed>>(member, std::move(put));
   cluster_.log(member).info("push", {{"repository", repository.text()},
-                                     {"tag", tag},
+                                     {"reference", oci::to_string(reference)},
                                      {"digest", image.digest.text()},
                                      {"who", client.who(member)},
                                      {"answer", !answer               ? "cut off"
                                                 : answer->has_value() ? "done"
                                                                       : describe(answer->error())}});
+  if (refused(answer)) co_return answer;
+  const bool known = happened(answer);
+  write_down(manifest_history(repository, image.digest), client, member, Operation::Kind::write, std::string(there),
+             began, known);
+  if (!known) co_return answer;
+  ++acknowledged_;
+  check_copies(client, image.digest, began);
+  if ((*answer)->subject != image.subject) violation(client.who(member) + ": a push was told another subject");
+  co_return answer;
+}
+
+io::Task<Answer<registry::ManifestPushed>> ClusterPushPull::put_tag(Client& client, oci::RepositoryName repository,
+                                                                    std::string tag, Image image,
+                                                                    std::optional<std::string> expected) {
+  images_.insert_or_assign(image.digest, image);
+  const std::size_t member = draw_member(client);
+  const auto began = world_.now();
+  auto answer = co_await put_manifest(client, member, repository, image, *oci::Tag::parse(tag), expected);
   auto& history = tag_history(repository, tag);
   if (refused(answer)) {
     if (expected && answer->error().code == ErrorCode::precondition) {
@@ -209,13 +201,8 @@ io::Task<ClusterPushPull::Answer<registry::ManifestPushed>> ClusterPushPull::put
     }
     co_return answer;
   }
-  const bool known = happened(answer);
   const auto kind = expected ? Operation::Kind::swap : Operation::Kind::write;
-  write_down(history, client, member, kind, image.digest.text(), began, known, expected.value_or(""));
-  write_down(manifest_history(repository, image.digest), client, member, Operation::Kind::write, std::string(there),
-             began, known);
-  if (known) check_copies(client, image.digest, began);
-  if (known) ++acknowledged_;
+  write_down(history, client, member, kind, image.digest.text(), began, happened(answer), expected.value_or(""));
   co_return answer;
 }
 
@@ -342,12 +329,14 @@ io::Task<void> ClusterPushPull::delete_tag(Client& client) {
   write_down(history, client, member, Operation::Kind::remove, "", began, happened(answer));
 }
 
-// All its tags in this repository go with it.
 io::Task<void> ClusterPushPull::delete_manifest(Client& client) {
   const auto repository = draw_repository(client);
   const auto shown = co_await read_tag(client, draw_member(client), repository, draw_tag(client));
-  if (!shown) co_return;
-  const oci::Digest digest = *shown;
+  if (shown) co_await erase(client, repository, *shown);
+}
+
+// All its tags in this repository go with it.
+io::Task<void> ClusterPushPull::erase(Client& client, oci::RepositoryName repository, oci::Digest digest) {
   const std::size_t member = draw_member(client);
   const auto began = world_.now();
   erased_.insert(repository.text() + "@" + digest.text());
@@ -374,7 +363,7 @@ io::Task<void> ClusterPushPull::delete_manifest(Client& client) {
 
 io::Task<void> ClusterPushPull::client_loop(Client& client) {
   while (client.done < options_.operations) {
-    switch (client.random.below(16)) {
+    switch (client.random.below(18)) {
       case 0: co_await delete_tag(client); break;
       case 1: co_await delete_manifest(client); break;
       case 2:
@@ -387,6 +376,8 @@ io::Task<void> ClusterPushPull::client_loop(Client& client) {
       case 9: co_await mount(client); break;
       case 10: co_await look_elsewhere(client); break;
       case 11: co_await push_index(client); break;
+      case 12: co_await attach(client); break;
+      case 13: co_await look_at_lists(client); break;
       default: co_await push_image(client); break;
     }
     ++client.done;

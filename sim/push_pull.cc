@@ -120,9 +120,8 @@ io::Task<bool> PushPull::put_by_digest(Client& client, const Image& image, std::
 }
 
 // As build jobs do: parts by digest, without a tag, and some time later the index that names them (H5).
-io::Task<bool> PushPull::push_parts(Client& client, Image& index, std::vector<Image>& parts) {
+io::Task<bool> PushPull::push_parts(Client& client, std::vector<Image>& parts) {
   const auto life = node_.life();
-  std::string list;
   for (int i = 0; i < 2; ++i) {
     const Image part = draw_image(client.random);
     const bool there = co_await push_blobs(client, part);
@@ -130,24 +129,17 @@ io::Task<bool> PushPull::push_parts(Client& client, Image& index, std::vector<Im
     const bool pushed = co_await put_by_digest(client, part, {});
     if (!pushed) co_return false;
     parts.push_back(part);
-    index.blobs.insert(part.blobs.begin(), part.blobs.end());
-    index.blobs.emplace(part.digest, part.body);
-    list += (list.empty() ? "" : ",") + descriptor(part.type, part.body);
     auto slept = co_await io::sleep_for(std::chrono::milliseconds(client.random.below(slowest_client_ms / 2)));
     if (!slept || !counts(life)) co_return false;
   }
-  index.type = oci::media_type::image_index;
-  index.body = R"({"schemaVersion":2,"mediaType":")" + std::string(index.type) + R"(","manifests":[)" + list + "]}";
-  index.digest = sha256(index.body);
   co_return true;
 }
 
 io::Task<void> PushPull::push_index(Client& client) {
-  Image index;
   std::vector<Image> parts;
   const auto began = world_.now();
-  const bool ready = co_await push_parts(client, index, parts);
-  if (ready) co_await push_tagged(client, std::move(index), began);
+  const bool ready = co_await push_parts(client, parts);
+  if (ready) co_await push_tagged(client, make_index(parts[0], parts[1]), began);
 }
 
 io::Task<void> PushPull::delete_tag(Client& client) {

@@ -77,7 +77,7 @@ class PushPull {
   io::Task<bool> push_blobs(Client& client, const Image& image);
   io::Task<void> push_tagged(Client& client, Image image, io::Duration began);
   io::Task<void> push_image(Client& client);
-  io::Task<bool> push_parts(Client& client, Image& index, std::vector<Image>& parts);
+  io::Task<bool> push_parts(Client& client, std::vector<Image>& parts);
   io::Task<void> push_index(Client& client);
   io::Task<bool> push_blob(Client& client, oci::Digest digest, const std::string& content);
   io::Task<bool> upload(Client& client, oci::Digest digest, const std::string& content);

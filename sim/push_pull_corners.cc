@@ -123,7 +123,8 @@ io::Task<void> PushPull::race(Client& client) {
   const bool of_manifest = client.random.one_in(2);
   bool ready = false;
   if (of_manifest) {
-    ready = co_await push_parts(client, whole, parts);
+    ready = co_await push_parts(client, parts);
+    if (ready) whole = make_index(parts[0], parts[1]);
   } else {
     whole = draw_image(client.random);
     ready = co_await push_blobs(client, whole);

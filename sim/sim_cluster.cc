@@ -175,6 +175,12 @@ bool SimCluster::has_file(std::size_t i, const oci::Digest& digest) {
   return disk(i).has(file_of(digest));
 }
 
+std::size_t SimCluster::copies_of(const oci::Digest& digest) {
+  std::size_t copies = 0;
+  for (std::size_t i = 0; i < size(); ++i) copies += has_file(i, digest) ? 1 : 0;
+  return copies;
+}
+
 bool SimCluster::all_ready() const {
   return std::ranges::all_of(machines_, [](const Machine& machine) { return machine.life && machine.life->node; });
 }

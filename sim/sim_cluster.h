@@ -82,7 +82,8 @@ class SimCluster {
   // Where a blob's file is on a member's disk, and whether it is there.
   static std::string file_of(const oci::Digest& digest);
   bool has_file(std::size_t i, const oci::Digest& digest);
-  bool wait_until_ready(io::Duration limit);  // all of them
+  std::size_t copies_of(const oci::Digest& digest);  // on how many members' disks
+  bool wait_until_ready(io::Duration limit);         // all of them
   // And every view shows all of them alive and in the layout: a push has two copies whoever takes it.
   bool wait_until_joined(io::Duration limit);
 

@@ -84,6 +84,29 @@ class EtcdModel::ModelChannel final : public meta::etcd::Channel {
   const Way way_;
 };
 
+EtcdWarts draw_warts(SimRandom& random) {
+  const auto chance = [&random](unsigned most) {
+    return static_cast<unsigned>(random.one_in(3) ? random.below(most) : 0);
+  };
+  EtcdWarts warts;
+  warts.refused = chance(50);
+  warts.slow = chance(20);
+  warts.unknown_applied = chance(120);
+  warts.unknown_late = chance(120);
+  warts.unknown_lost = chance(120);
+  warts.stale = chance(300);
+  warts.lost_event = chance(40);
+  warts.lost_revision = chance(40);
+  warts.lost_end = chance(200);
+  warts.repeated = chance(200);
+  warts.early_progress = chance(200);
+  warts.fragments = chance(300);
+  warts.broken = chance(40);
+  warts.lease_early = chance(100);
+  warts.lease_late = chance(100);
+  return warts;
+}
+
 EtcdModel::EtcdModel(World& world, std::string_view name)
     : world_(world), executor_(world, name), random_(world.random(std::string("model of ").append(name))) {}
 

@@ -65,6 +65,9 @@ struct EtcdWarts {
   unsigned lease_late = 0;
 };
 
+// Some of all of them, as many as a cluster can live with.
+EtcdWarts draw_warts(SimRandom& random);
+
 class EtcdModel {
  public:
   explicit EtcdModel(World& world, std::string_view name = "etcd");

@@ -414,31 +414,13 @@ TEST_P(EtcdStoreSeeds, WhateverHappensTheViewShowsTheTruthAfterABarrier) {
   EXPECT_EQ(store_->health().alarm, "");
 }
 
-sim::EtcdWarts draw_warts(sim::SimRandom& draw) {
-  const auto chance = [&draw](unsigned most) { return static_cast<unsigned>(draw.one_in(2) ? draw.below(most) : 0); };
-  return {.refused = chance(60),
-          .slow = chance(20),
-          .unknown_applied = chance(60),
-          .unknown_late = chance(60),
-          .unknown_lost = chance(60),
-          .stale = chance(300),
-          .lost_event = chance(60),
-          .lost_revision = chance(60),
-          .repeated = chance(200),
-          .early_progress = chance(200),
-          .fragments = chance(300),
-          .broken = chance(60),
-          .lease_early = chance(100),
-          .lease_late = chance(100)};
-}
-
 // All warts at once, a drawn share of each. A commit that was acknowledged is in the truth, and what the view shows
 // after a barrier is no older than what was acknowledged before.
 TEST_P(EtcdStoreSeeds, WithWartsOfEveryKindNothingAcknowledgedIsMissingAfterABarrier) {
   sim::SimRandom draw(GetParam() + 1000);
   if (draw.one_in(3)) etcd_.version = "3.4.23";
   start();
-  etcd_.set_warts(draw_warts(draw));
+  etcd_.set_warts(sim::draw_warts(draw));
   std::map<std::string, Revision> acknowledged;
   for (int i = 0; i < 150; ++i) {
     const std::string key = "k/" + std::to_string(draw.below(6));
