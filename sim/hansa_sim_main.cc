@@ -1,4 +1,5 @@
-// hansa_sim: runs clients that push and pull over many seeds, on one node or on a cluster (--cluster). A failing seed
+// hansa_sim: runs clients that push and pull over many seeds, on one node, on a cluster (--cluster), or on a cluster
+// beside a reference registry that must answer alike (--oracle). A failing seed
 // prints the command that repeats it, and with --minimise the smallest one found that fails too. --list runs the seeds
 // of a file (sim/regressions.txt) instead.
 #include <algorithm>
@@ -18,6 +19,7 @@ namespace {
 
 using hansa::sim::Outcome;
 using hansa::sim::SeedRun;
+using hansa::sim::Workload;
 
 constexpr std::uint64_t repeat_every = 10;  // every tenth seed runs twice, and must give the same trace
 
@@ -51,7 +53,16 @@ bool read_number(const char* text, std::uint64_t& out) {
   return std::from_chars(text, text + std::strlen(text), out).ec == std::errc{};
 }
 
-// "node|cluster SEED WHAT WAS WRONG" a line; `#` begins a comment. False: a line is none of these.
+bool read_workload(std::string_view name, hansa::sim::Workload& out) {
+  for (const auto one : {Workload::node, Workload::cluster, Workload::oracle}) {
+    if (to_string(one) != name) continue;
+    out = one;
+    return true;
+  }
+  return false;
+}
+
+// "node|cluster|oracle SEED WHAT WAS WRONG" a line; `#` begins a comment. False: a line is none of these.
 bool read_list(const char* path, std::vector<Job>& jobs) {
   std::ifstream file(path);
   std::string line;
@@ -62,8 +73,7 @@ bool read_list(const char* path, std::vector<Job>& jobs) {
     Job job;
     words >> kind >> job.run.seed >> std::ws;
     std::getline(words, job.about);
-    job.run.cluster = kind == "cluster";
-    if ((kind != "node" && !job.run.cluster) || job.about.empty()) {
+    if (!read_workload(kind, job.run.workload) || job.about.empty()) {
       std::fprintf(stderr, "hansa_sim: %s has a line that names no seed: %s\n", path, line.c_str());
       return false;
     }
@@ -83,12 +93,12 @@ bool read_size(const char* text, std::size_t& out) {
 bool read_options(int argc, char** argv, Options& options) {
   for (int i = 1; i < argc; ++i) {
     const std::string option = argv[i];
-    if (option == "--trace" || option == "--cluster" || option == "--minimise") {
+    if (option == "--trace" || option == "--minimise") {
       options.trace = options.trace || option == "--trace";
-      options.run.cluster = options.run.cluster || option == "--cluster";
       options.minimise = options.minimise || option == "--minimise";
       continue;
     }
+    if (option.starts_with("--") && read_workload(option.substr(2), options.run.workload)) continue;
     if (++i == argc) return false;
     const char* value = argv[i];
     bool good = true;
@@ -114,7 +124,7 @@ bool read_options(int argc, char** argv, Options& options) {
 }
 
 constexpr const char* usage =
-    "usage: hansa_sim [--cluster] [--seeds N] [--from S] [--trace] [--minimise]\n"
+    "usage: hansa_sim [--cluster | --oracle] [--seeds N] [--from S] [--trace] [--minimise]\n"
     "                 [--clients N] [--operations N] [--without crashes|disks|rot|churn|wires|etcd]...\n"
     "       hansa_sim --list FILE [--trace] [--minimise]\n";
 
@@ -155,10 +165,10 @@ int main(int argc, char** argv) {
   }
   const auto minutes = std::chrono::duration_cast<std::chrono::minutes>(total.time).count();
   std::printf(
-      "%llu seeds from %llu: %llu failed; %lld virtual minutes, %llu events, %llu acknowledged pushes, %llu crashes\n",
+      "%llu seeds from %llu: %llu failed; %lld virtual minutes, %llu events, %llu acknowledged %s, %llu crashes\n",
       static_cast<unsigned long long>(options.seeds), static_cast<unsigned long long>(options.from),
       static_cast<unsigned long long>(failed), static_cast<long long>(minutes),
       static_cast<unsigned long long>(total.events), static_cast<unsigned long long>(total.acknowledged),
-      static_cast<unsigned long long>(total.crashes));
+      options.run.workload == Workload::oracle ? "requests" : "pushes", static_cast<unsigned long long>(total.crashes));
   return failed == 0 ? 0 : 1;
 }

@@ -3,13 +3,14 @@
 #include <algorithm>
 
 #include "sim/cluster_push_pull.h"
+#include "sim/oracle_run.h"
 #include "sim/push_pull.h"
 
 namespace hansa::sim {
 namespace {
 
-template <class Workload>
-void note_workload(Outcome& outcome, const Workload& workload) {
+template <class Work>
+void note_workload(Outcome& outcome, const Work& workload) {
   outcome.acknowledged = workload.acknowledged();
   outcome.crashes = workload.crashes();
   outcome.violations = workload.violations();
@@ -47,6 +48,32 @@ Outcome run_cluster(const SeedRun& run, bool loud) {
     SimCluster cluster(world, options);
     if (draw.one_in(4)) cluster.etcd().version = "3.4.23";
     ClusterPushPull workload(world, cluster, grace, work);
+    workload.run_all();
+    note_workload(outcome, workload);
+  }
+  note_world(outcome, world);
+  return outcome;
+}
+
+// Nothing is collected while it runs.
+Outcome run_oracle(const SeedRun& run, bool loud) {
+  World world({.seed = run.seed, .order = Order::between_executors});
+  auto draw = world.random("cluster");
+  SimClusterOptions options;
+  options.nodes = draw.one_in(3) ? draw.between(1, 7) : 3;
+  options.loud = loud;
+  options.node.gc_delay = std::chrono::hours(24);
+  options.node.gc_interval = std::chrono::minutes(1);
+  OracleOptions work;
+  if (run.operations != 0) work.operations = run.operations;
+  work.crashes = !run.without.contains("crashes");
+  work.cuts = !run.without.contains("wires");
+  work.warts = !run.without.contains("etcd");
+  Outcome outcome;
+  {
+    SimCluster cluster(world, options);
+    if (draw.one_in(4)) cluster.etcd().version = "3.4.23";
+    OracleRun workload(world, cluster, work);
     workload.run_all();
     note_workload(outcome, workload);
   }
@@ -100,13 +127,27 @@ void shrink(SeedRun& run, std::size_t SeedRun::* number, std::size_t most) {
 
 }  // namespace
 
+std::string_view to_string(Workload workload) {
+  switch (workload) {
+    case Workload::node: return "node";
+    case Workload::cluster: return "cluster";
+    case Workload::oracle: return "oracle";
+  }
+  return "";
+}
+
 Outcome run_seed(const SeedRun& run, bool loud) {
-  return run.cluster ? run_cluster(run, loud) : run_node(run, loud);
+  switch (run.workload) {
+    case Workload::node: return run_node(run, loud);
+    case Workload::cluster: return run_cluster(run, loud);
+    case Workload::oracle: return run_oracle(run, loud);
+  }
+  return {};
 }
 
 std::string command_of(const SeedRun& run) {
   std::string command = "./dev sim ";
-  if (run.cluster) command += "--cluster ";
+  if (run.workload != Workload::node) command += "--" + std::string(to_string(run.workload)) + " ";
   command += "--seeds 1 --from " + std::to_string(run.seed);
   if (run.clients != 0) command += " --clients " + std::to_string(run.clients);
   if (run.operations != 0) command += " --operations " + std::to_string(run.operations);
@@ -119,8 +160,13 @@ SeedRun minimise(SeedRun run) {
     SeedRun smaller = run;
     if (smaller.without.insert(std::string(kind)).second && fails(smaller)) run = std::move(smaller);
   }
-  const std::size_t clients = run.cluster ? ClusterPushPullOptions{}.clients : PushPullOptions{}.clients;
-  const std::size_t operations = run.cluster ? ClusterPushPullOptions{}.operations : PushPullOptions{}.operations;
+  std::size_t clients = 1;
+  std::size_t operations = OracleOptions{}.operations;
+  if (run.workload != Workload::oracle) {
+    const bool cluster = run.workload == Workload::cluster;
+    clients = cluster ? ClusterPushPullOptions{}.clients : PushPullOptions{}.clients;
+    operations = cluster ? ClusterPushPullOptions{}.operations : PushPullOptions{}.operations;
+  }
   shrink(run, &SeedRun::operations, run.operations != 0 ? run.operations : operations);
   shrink(run, &SeedRun::clients, run.clients != 0 ? run.clients : clients);
   return run;

@@ -1,6 +1,6 @@
 // One seed of the simulator: which workload it is, how it is made smaller, and what came of it.
 //
-//   SeedRun run{.cluster = true, .seed = 42};
+//   SeedRun run{.workload = Workload::cluster, .seed = 42};
 //   Outcome outcome = run_seed(run, false);
 //   if (!outcome.violations.empty()) std::puts(command_of(minimise(run)).c_str());
 //
@@ -20,8 +20,16 @@ namespace hansa::sim {
 // Kinds of faults that a run can do without.
 inline constexpr std::string_view fault_kinds[] = {"crashes", "disks", "rot", "churn", "wires", "etcd"};
 
+enum class Workload : std::uint8_t {
+  node,     // clients on one node (push_pull.h)
+  cluster,  // clients on a cluster (cluster_push_pull.h)
+  oracle,   // one client, whose answers are those of a reference registry (oracle_run.h)
+};
+// Its name on a command line; of one node it may be left out.
+std::string_view to_string(Workload workload);
+
 struct SeedRun {
-  bool cluster = false;
+  Workload workload = Workload::node;
   std::uint64_t seed = 0;
   std::size_t clients = 0;        // 0: as many as the workload has
   std::size_t operations = 0;     // of each client; 0: the same
@@ -31,7 +39,7 @@ struct SeedRun {
 struct Outcome {
   std::uint64_t trace = 0;
   std::uint64_t events = 0;
-  std::uint64_t acknowledged = 0;  // pushes
+  std::uint64_t acknowledged = 0;  // pushes; of an oracle's run requests
   std::uint64_t crashes = 0;
   io::Duration time{};
   std::vector<std::string> violations;
