@@ -179,11 +179,13 @@ ReferenceRegistry::Put OracleRun::draw_put(const oci::RepositoryName& repository
   return push;
 }
 
-// Whatever of it is there.
+// Whatever of it is there, and at once what lists show of it.
 io::Task<void> OracleRun::put() {
   const auto repository = draw_repository();
   const auto push = draw_put(repository);
   co_await put_manifest(repository, push, push.tags.size() != 1 || random_.one_in(2));
+  if (push.image.subject) co_await list_referrers(repository, *push.image.subject, {}, {});
+  if (!push.tags.empty()) co_await list_tags(repository, {});
 }
 
 io::Task<void> OracleRun::put_manifest(oci::RepositoryName repository, ReferenceRegistry::Put push, bool by_digest) {
@@ -327,6 +329,7 @@ io::Task<void> OracleRun::any_request() {
 io::Task<void> OracleRun::work() {
   for (std::size_t i = 0; i < options_.operations; ++i) {
     co_await any_request();
+    if (random_.one_in(2)) continue;  // at once, through a member that may not have heard of it
     auto slept = co_await io::sleep_for(std::chrono::milliseconds(random_.below(longest_pause_ms)));
     if (!slept) co_return;
   }
