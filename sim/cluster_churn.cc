@@ -32,8 +32,9 @@ void ClusterPushPull::disturb_machines() {
   if (churn_ == Churn::away) {
     if (churned_ || !of_machines_.one_in(3)) return;
     churned_ = of_machines_.below(cluster_.size());
-    if (cluster_.running(*churned_)) cluster_.kill(*churned_, Loss::unsynced);
+    if (!cluster_.running(*churned_)) return;
     ++crashes_;
+    cluster_.kill(*churned_, Loss::unsynced);
     return;
   }
   if (losses_ > 0 || !of_machines_.one_in(3)) return;

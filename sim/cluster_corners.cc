@@ -55,10 +55,10 @@ io::Task<void> ClusterPushPull::put_over(Client& client) {
   const auto shown = co_await read_tag(client, draw_member(client), repository, tag);
   const std::string expected = shown ? shown->text() : std::string();
   // Two at the same moment, through any two members: one of them at most. The other one's image may be gone by now.
-  const auto any = std::next(images_.begin(), static_cast<std::ptrdiff_t>(client.random.below(images_.size())));
+  const oci::Digest any = drawn_from(images_, client.random).first;
   io::TaskContext& context = co_await io::current_context();
   io::TaskScope scope(context.executor());
-  for (const oci::Digest& digest : {*source, any->first}) {
+  for (const oci::Digest& digest : {*source, any}) {
     if (!offered_.contains(repository.text() + "@" + digest.text())) continue;
     scope.spawn("racing push", put_expecting(client, repository, tag, digest, expected));
   }
@@ -74,8 +74,7 @@ io::Task<void> ClusterPushPull::put_expecting(Client& client, oci::RepositoryNam
 // Once mounted, a blob can be read, whatever becomes of its source (P7).
 io::Task<void> ClusterPushPull::mount(Client& client) {
   if (images_.empty()) co_return;
-  const auto which = std::next(images_.begin(), static_cast<std::ptrdiff_t>(client.random.below(images_.size())));
-  const auto digest = which->second.blobs.begin()->first;
+  const auto digest = drawn_from(images_, client.random).second.blobs.begin()->first;
   const auto target = mounts();
   std::optional<oci::RepositoryName> from;
   if (client.random.one_in(2)) from = draw_repository(client);
@@ -98,11 +97,11 @@ io::Task<void> ClusterPushPull::mount(Client& client) {
 // Nobody can read in a repository what was never brought there.
 io::Task<void> ClusterPushPull::look_elsewhere(Client& client) {
   if (images_.empty()) co_return;
-  const auto which = std::next(images_.begin(), static_cast<std::ptrdiff_t>(client.random.below(images_.size())));
-  const auto [digest, blobs] = std::pair(which->first, which->second.blobs);
+  const Image image = drawn_from(images_, client.random).second;
+  const oci::Digest& digest = image.digest;
   const auto repository = draw_repository(client);
   const auto who = access(client);
-  for (const auto& [blob, content] : blobs) {
+  for (const auto& [blob, content] : image.blobs) {
     if (offered_.contains(repository.text() + "@" + blob.text())) co_return;
     Use<registry::BlobHead> head = [who, repository, blob](registry::Registry& registry) {
       return registry.head_blob(who, repository, blob);

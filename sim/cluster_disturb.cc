@@ -126,9 +126,7 @@ void ClusterPushPull::mend() {
     if (!cluster_.running(i) && !is_away(i)) cluster_.start(i);
   }
   stay_away();
-  for (std::size_t i = 0; i < cluster_.size(); ++i) {
-    if (!cluster_.running(i)) cluster_.start(i);
-  }
+  cluster_.start_all();
 }
 
 // For whoever reads the trace: how the members see each other.

@@ -5,15 +5,6 @@
 #include "sim/cluster_push_pull.h"
 
 namespace hansa::sim {
-namespace {
-
-template <class Map>
-auto drawn_of(const Map& map, SimRandom& random) {
-  return std::next(map.begin(), static_cast<std::ptrdiff_t>(random.below(map.size())));
-}
-
-}  // namespace
-
 // As one signs what was just pulled: the subject is there, or was a moment ago.
 io::Task<void> ClusterPushPull::attach(Client& client) {
   const auto repository = draw_repository(client);
@@ -40,8 +31,8 @@ io::Task<void> ClusterPushPull::look_at_lists(Client& client) {
     co_await list_tags(client, draw_member(client), repository);
     co_return;
   }
-  const auto [subject, attachments] = *drawn_of(known, client.random);
-  if (client.random.one_in(4)) co_await erase(client, repository, *drawn_of(attachments, client.random));
+  const auto [subject, attachments] = drawn_from(known, client.random);
+  if (client.random.one_in(4)) co_await erase(client, repository, drawn_from(attachments, client.random));
   co_await list_referrers(client, draw_member(client), repository, subject);
 }
 

@@ -389,7 +389,7 @@ io::Task<void> ClusterPushPull::client_loop(Client& client) {
 void ClusterPushPull::run_all() {
   constexpr io::Duration patience = std::chrono::minutes(1);
   constexpr std::uint64_t longest_calm_ms = 1500;
-  for (std::size_t i = 0; i < cluster_.size(); ++i) cluster_.start(i);
+  cluster_.start_all();
   if (!cluster_.wait_until_joined(patience)) {
     violation("the cluster does not come together");
     return;

@@ -96,8 +96,10 @@ io::Task<void> OracleRun::compare(std::string request, Use<T> use, Words<T> word
     cluster_.log(member).info("answer", {{"request", request}, {"told", told}, {"doubtful", doubtful}});
     std::string right = reference();
     if (told != right && doubtful) right = reference();
-    ++acknowledged_;
-    if (told == right) co_return;
+    if (told == right) {
+      ++acknowledged_;
+      co_return;
+    }
     violation(request + " at node-" + std::to_string(member + 1) + " came to \"" + told + "\" instead of \"" + right +
               "\"" + (refused(answer) ? ": " + describe(answer->error()) : std::string()));
     co_return;
@@ -290,7 +292,7 @@ oci::Reference OracleRun::draw_reference() {
 
 const std::pair<const oci::Digest, std::string>& OracleRun::draw_blob() {
   const auto& blobs = images_[random_.below(4)].blobs;
-  return *std::next(blobs.begin(), static_cast<std::ptrdiff_t>(random_.below(blobs.size())));
+  return drawn_from(blobs, random_);
 }
 
 registry::Page OracleRun::draw_page(std::string after) {
@@ -375,15 +377,13 @@ void OracleRun::disturb() {
 void OracleRun::mend() {
   cluster_.etcd().set_warts({});
   cluster_.heal();
-  for (std::size_t i = 0; i < cluster_.size(); ++i) {
-    if (!cluster_.running(i)) cluster_.start(i);
-  }
+  cluster_.start_all();
 }
 
 void OracleRun::run_all() {
   constexpr io::Duration patience = std::chrono::minutes(3);
   constexpr std::uint64_t longest_calm_ms = 1500;
-  for (std::size_t i = 0; i < cluster_.size(); ++i) cluster_.start(i);
+  cluster_.start_all();
   if (!cluster_.wait_until_joined(patience)) {
     violation("the cluster does not come together");
     return;

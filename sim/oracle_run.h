@@ -66,8 +66,8 @@ class OracleRun {
   io::Task<void> list_referrers(oci::RepositoryName repository, oci::Digest subject, std::vector<std::string> types,
                                 registry::Page page);
 
-  const Image& draw_known() { return images_[random_.below(images_.size())]; }
-  const oci::RepositoryName& draw_repository() { return repositories_[random_.below(repositories_.size())]; }
+  const Image& draw_known() { return drawn_from(images_, random_); }
+  const oci::RepositoryName& draw_repository() { return drawn_from(repositories_, random_); }
   oci::Reference draw_reference();
   const std::pair<const oci::Digest, std::string>& draw_blob();
   registry::Page draw_page(std::string after);

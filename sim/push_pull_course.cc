@@ -71,8 +71,8 @@ std::optional<PushPull::Rotten> PushPull::let_rot() {
     for (const auto& [tag, possible] : client.tags) {
       if (possible.size() != 1 || !possible.begin()->has_value()) continue;
       const auto& blobs = client.images.at(**possible.begin()).blobs;
-      const auto chosen = std::next(blobs.begin(), static_cast<std::ptrdiff_t>(random_.below(blobs.size())));
-      Rotten rotten{.client = &client, .digest = chosen->first, .content = chosen->second};
+      const auto& [chosen, content] = drawn_from(blobs, random_);
+      Rotten rotten{.client = &client, .digest = chosen, .content = content};
       rotten.at = random_.below(rotten.content.size());
       const std::string hex = rotten.digest.hex();
       const std::string file = "/data/blobs/sha256/" + hex.substr(0, 2) + "/" + hex;

@@ -23,17 +23,32 @@ void note_world(Outcome& outcome, const World& world) {
   outcome.time = world.now();
 }
 
-// Three members, at times one to seven.
+// Three members, at times one to seven, at times with an etcd of old. `work_on(cluster)` makes the workload.
+template <class WorkOn>
+Outcome run_on_cluster(World& world, SimRandom& draw, io::Duration grace, bool loud, WorkOn work_on) {
+  constexpr int cycles_in_grace = 8;
+  SimClusterOptions options;
+  options.nodes = draw.one_in(3) ? draw.between(1, 7) : 3;
+  options.loud = loud;
+  options.node.gc_delay = grace;
+  options.node.gc_interval = grace / cycles_in_grace;
+  Outcome outcome;
+  {
+    SimCluster cluster(world, options);
+    if (draw.one_in(4)) cluster.etcd().version = "3.4.23";
+    auto workload = work_on(cluster);
+    workload.run_all();
+    note_workload(outcome, workload);
+  }
+  note_world(outcome, world);
+  return outcome;
+}
+
 Outcome run_cluster(const SeedRun& run, bool loud) {
   World world({.seed = run.seed, .order = Order::between_executors});
   auto draw = world.random("cluster");
   // With the smallest grace time a tick is half a second, so that pauses and slow commits last for several.
   const io::Duration grace = draw.one_in(2) ? std::chrono::seconds(4) : std::chrono::seconds(40);
-  SimClusterOptions options;
-  options.nodes = draw.one_in(3) ? draw.between(1, 7) : 3;
-  options.loud = loud;
-  options.node.gc_delay = grace;
-  options.node.gc_interval = grace / 8;
   ClusterPushPullOptions work;
   if (run.clients != 0) work.clients = run.clients;
   if (run.operations != 0) work.operations = run.operations;
@@ -43,42 +58,21 @@ Outcome run_cluster(const SeedRun& run, bool loud) {
   work.churn = !run.without.contains("churn");
   work.cuts = !run.without.contains("wires");
   work.warts = !run.without.contains("etcd");
-  Outcome outcome;
-  {
-    SimCluster cluster(world, options);
-    if (draw.one_in(4)) cluster.etcd().version = "3.4.23";
-    ClusterPushPull workload(world, cluster, grace, work);
-    workload.run_all();
-    note_workload(outcome, workload);
-  }
-  note_world(outcome, world);
-  return outcome;
+  return run_on_cluster(world, draw, grace, loud,
+                        [&](SimCluster& cluster) { return ClusterPushPull(world, cluster, grace, work); });
 }
 
 // Nothing is collected while it runs.
 Outcome run_oracle(const SeedRun& run, bool loud) {
   World world({.seed = run.seed, .order = Order::between_executors});
   auto draw = world.random("cluster");
-  SimClusterOptions options;
-  options.nodes = draw.one_in(3) ? draw.between(1, 7) : 3;
-  options.loud = loud;
-  options.node.gc_delay = std::chrono::hours(24);
-  options.node.gc_interval = std::chrono::minutes(1);
   OracleOptions work;
   if (run.operations != 0) work.operations = run.operations;
   work.crashes = !run.without.contains("crashes");
   work.cuts = !run.without.contains("wires");
   work.warts = !run.without.contains("etcd");
-  Outcome outcome;
-  {
-    SimCluster cluster(world, options);
-    if (draw.one_in(4)) cluster.etcd().version = "3.4.23";
-    OracleRun workload(world, cluster, work);
-    workload.run_all();
-    note_workload(outcome, workload);
-  }
-  note_world(outcome, world);
-  return outcome;
+  return run_on_cluster(world, draw, std::chrono::hours(24), loud,
+                        [&](SimCluster& cluster) { return OracleRun(world, cluster, work); });
 }
 
 Outcome run_node(const SeedRun& run, bool loud) {

@@ -99,6 +99,12 @@ void SimCluster::start(std::size_t i) {
   machine.life->starting.spawn("start", begin(&machine, machine.life));
 }
 
+void SimCluster::start_all() {
+  for (std::size_t i = 0; i < size(); ++i) {
+    if (!running(i)) start(i);
+  }
+}
+
 // What others asked of it ends before the node does, which they use.
 void SimCluster::end(Machine& machine) {
   auto& life = *machine.life;

@@ -54,6 +54,7 @@ class SimCluster {
 
   // Begins a life; it is ready once its node has started. REQUIRES: not running.
   void start(std::size_t i);
+  void start_all();  // that do not run
   // A clean stop. What clients wait for is cut off.
   void stop(std::size_t i);
   // The process ends at once: a power cut loses or tears unsynced data (Loss::unsynced), kill -9 leaves to the kernel

@@ -2,7 +2,9 @@
 // also feed code that runs on real threads (the order of draws is then the threads').
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <mutex>
 #include <string_view>
 
@@ -31,5 +33,11 @@ class SimRandom final : public io::Random {
   std::mutex mutex_;
   std::uint64_t state_;
 };
+
+// An element of what is not empty.
+template <class Elements>
+const auto& drawn_from(const Elements& elements, SimRandom& random) {
+  return *std::next(elements.begin(), static_cast<std::ptrdiff_t>(random.below(elements.size())));
+}
 
 }  // namespace hansa::sim

@@ -9,8 +9,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "io/asio/event_loops.h"
-#include "io/asio/posix_disk.h"
+#include "sim/ports/contract_rigs_test.h"
 
 namespace hansa::voters {
 namespace {
@@ -38,34 +37,33 @@ TEST(EtcdLog, OfAnEarlierEtcdThanTheLastSaysNothing) {
 // A disk on which some paths cannot be written.
 class PickyDisk final : public io::Disk {
  public:
-  explicit PickyDisk(std::unique_ptr<io::Disk> below) : below_(std::move(below)) {}
+  explicit PickyDisk(io::Disk& below) : below_(below) {}
   std::string refused_target;  // renames to it fail; empty: none
 
   Result<std::unique_ptr<io::File>> open(const std::string& path, io::OpenMode mode) override {
-    return below_->open(path, mode);
+    return below_.open(path, mode);
   }
   Result<void> rename(const std::string& from, const std::string& to) override {
     if (!refused_target.empty() && to.ends_with(refused_target)) return errno_error(ENOSPC, to);
-    return below_->rename(from, to);
+    return below_.rename(from, to);
   }
-  Result<void> link(const std::string& from, const std::string& to) override { return below_->link(from, to); }
-  Result<void> remove(const std::string& path) override { return below_->remove(path); }
-  Result<void> make_directories(const std::string& path) override { return below_->make_directories(path); }
-  Result<void> sync_directory(const std::string& path) override { return below_->sync_directory(path); }
-  Result<std::vector<io::DirectoryEntry>> list(const std::string& path) override { return below_->list(path); }
-  Result<io::FileInfo> info(const std::string& path) override { return below_->info(path); }
-  Result<io::DiskSpace> space(const std::string& path) override { return below_->space(path); }
-  Result<std::unique_ptr<io::DirectoryLock>> lock(const std::string& path) override { return below_->lock(path); }
+  Result<void> link(const std::string& from, const std::string& to) override { return below_.link(from, to); }
+  Result<void> remove(const std::string& path) override { return below_.remove(path); }
+  Result<void> make_directories(const std::string& path) override { return below_.make_directories(path); }
+  Result<void> sync_directory(const std::string& path) override { return below_.sync_directory(path); }
+  Result<std::vector<io::DirectoryEntry>> list(const std::string& path) override { return below_.list(path); }
+  Result<io::FileInfo> info(const std::string& path) override { return below_.info(path); }
+  Result<io::DiskSpace> space(const std::string& path) override { return below_.space(path); }
+  Result<std::unique_ptr<io::DirectoryLock>> lock(const std::string& path) override { return below_.lock(path); }
 
  private:
-  std::unique_ptr<io::Disk> below_;
+  io::Disk& below_;
 };
 
 // With a program in etcd's place that says its version and then sleeps.
 class EtcdProcessTest : public ::testing::Test {
  protected:
   EtcdProcessTest() {
-    EXPECT_NE(::mkdtemp(folder_.data()), nullptr);
     std::ofstream(folder_ + "/etcd") << "#!/bin/sh\n[ \"$1\" = --version ] && echo 'etcd Version: 3.4.23' && exit\n"
                                         "exec sleep 60\n";
     ::chmod((folder_ + "/etcd").c_str(), 0700);
@@ -74,10 +72,9 @@ class EtcdProcessTest : public ::testing::Test {
     settings.data_dir = folder_ + "/data";
     settings.name = "n1";
     settings.host = "localhost";
-    etcd_.emplace(disk_, *clock_, settings);
+    etcd_.emplace(disk_, rig_.clock(), settings);
     EXPECT_TRUE(disk_.make_directories(settings.data_dir + "/member/member"));
   }
-  ~EtcdProcessTest() override { remove_tree(folder_); }
 
   void write(const std::string& name, const std::string& text) { std::ofstream(folder_ + "/data/" + name) << text; }
   std::string read(const std::string& name) {
@@ -85,25 +82,10 @@ class EtcdProcessTest : public ::testing::Test {
     return {std::istreambuf_iterator<char>(file), {}};
   }
 
-  PickyDisk disk_{io::asio::posix_disk()};
-  std::unique_ptr<io::Clock> clock_ = io::asio::real_clock();
+  sim::RealRig rig_;
+  const std::string folder_ = rig_.folder();
+  PickyDisk disk_{rig_.disk()};
   std::optional<EtcdProcess> etcd_;
-
- private:
-  void remove_tree(const std::string& path) {
-    const auto entries = disk_.list(path);
-    ASSERT_TRUE(entries);
-    for (const auto& entry : *entries) {
-      const std::string child = path + "/" + entry.name;
-      if (entry.directory) {
-        remove_tree(child);
-      } else {
-        EXPECT_TRUE(disk_.remove(child));
-      }
-    }
-    EXPECT_TRUE(disk_.remove(path));
-  }
-  std::string folder_ = "/tmp/hansa-test-XXXXXX";
 };
 
 TEST_F(EtcdProcessTest, OneWhoseProcessIdCannotBeKeptIsStoppedAgain) {

@@ -9,41 +9,34 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'lib'))
 import cluster_testing as ct  # noqa: E402
+from fake_clock import LIBRARY, FakeClock  # noqa: E402
 
-LIBRARIES = list(pathlib.Path('/usr/lib').glob('*/faketime/libfaketimeMT.so.1'))
 GOES_ON = 20.0  # seconds within which every node takes a push again: an election of etcd, and connections anew
 
 
 class WallClock(ct.TestCase):
-    @unittest.skipUnless(LIBRARIES, 'libfaketime is not there; apt-get install faketime')
+    @unittest.skipUnless(LIBRARY, 'libfaketime is not there; apt-get install faketime')
     def test_connections_to_etcd_that_end_while_the_clock_is_set_back_are_made_again_at_once(self):
         """What waits by the wall clock would wait for the forty minutes that come a second time."""
-        clock = self.folder / 'clock'
-        self.set_clock(clock, '+40m')
-        for name, value in {'LD_PRELOAD': LIBRARIES[0], 'FAKETIME_TIMESTAMP_FILE': clock, 'FAKETIME_NO_CACHE': '1',
-                            'FAKETIME_DONT_FAKE_MONOTONIC': '1'}.items():
+        clock = FakeClock(self.folder / 'clock')
+        clock.set('+40m')
+        for name, value in clock.environment().items():
             self.addCleanup(os.environ.pop, name)
-            os.environ[name] = str(value)  # of the nodes: they are started with ours
+            os.environ[name] = value  # of the nodes: they are started with ours
         cluster = self.cluster()
         for number, client in enumerate(cluster.clients()):
             client.push_image('clock/app', f'before{number}')
             client.close()
-        # No etcd answers, and each node has tried all of them, when the clock goes back.
-        etcds = [node.etcd_pid for node in cluster.nodes]
-        for pid in etcds:
+        # No etcd answers when the clock goes back: each is started again by its node.
+        for pid in [node.etcd_pid for node in cluster.nodes]:
             ct.tool.send(pid, signal.SIGKILL)
-        self.set_clock(clock, '+0')
+        clock.set('+0')
         began = time.monotonic()
         for number, node in enumerate(cluster.nodes):
             self.pushed(cluster, node, f'after{number}', began)
         for client in cluster.clients():
             self.assertIsNotNone(client.tag('clock/app', 'after0')[0])
             client.close()
-
-    def set_clock(self, file, offset):
-        new = file.with_suffix('.new')
-        new.write_text(offset + '\n')
-        new.replace(file)
 
     def pushed(self, cluster, node, tag, began):
         client = ct.Node(node.url, 5.0)

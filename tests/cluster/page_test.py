@@ -12,6 +12,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'lib'))
 import cluster_testing as ct  # noqa: E402
 import hansa_testing as ht  # noqa: E402
+import lasting_pushes as lp  # noqa: E402
 from browser import Browser  # noqa: E402
 
 MIB = 1024 * 1024
@@ -23,6 +24,7 @@ MEMBERS = '''return Object.fromEntries([...document.querySelectorAll('#members t
                         row.querySelector('.cell-content .main').textContent]]))'''
 STATE = 'return document.body.dataset.state'
 # How high the lines of a chart reach, from 0 to 1; null without lines.
+ALIKE = 0.05  # of two pages that draw the same: one more or less of the samples of a second
 SHOWN = 0.01  # of the chart's highest point: how high a transfer is depends on how long it took
 HEIGHT = '''const [chart, kind] = arguments;
 const lines = [...document.querySelectorAll(`[data-chart="${chart}"] path.line.${kind}`)];
@@ -77,11 +79,17 @@ class OfACluster(PageCase):
             self.browser.wait(f'return (() => {{{HEIGHT}}})(...arguments) > {SHOWN}', chart, 'received',
                               what=f'the chart of {chart} shows the push')
         self.browser.wait(f'return (() => {{{HEIGHT}}})(...arguments) > {SHOWN}', 'total', 'sent', what='copies were sent')
+        lp.wait_full(cluster)  # nothing moves any more
         # A page that is opened only now has the last minutes at once, also of the others.
         self.browser.use(windows[two.number])
         self.browser.open(f'{two.url}/cluster')
         self.wait_members(alive, 'the page shows three living members')
-        self.assertGreater(self.browser.run(HEIGHT, one.id, 'received'), SHOWN)
+        late = self.browser.run(HEIGHT, one.id, 'received')
+        self.assertGreater(late, SHOWN)
+        self.browser.use(windows[one.number])  # which saw it come
+        self.browser.wait(f'return Math.abs((() => {{{HEIGHT}}})(...arguments) - {late}) < {ALIKE}', one.id, 'received',
+                          what=f'the page that saw it come shows {late} too')
+        self.browser.use(windows[two.number])
         self.assertEqual(self.browser.complaints(), [])
 
         cluster.kill(three.number)

@@ -11,12 +11,12 @@ import time
 
 import cluster_testing as ct
 import lasting_pushes as lp
+from fake_clock import FakeClock
 from net_cluster import NetCluster, NetNode, Network, address, namespace, run
 from tags_workload import Fault
 
 DISK = '2500m'  # of a node, a tmpfs
 PIECE, SPACE_LEFT = 64 << 20, 16 << 10  # bytes, of a disk that is being filled
-LIBRARY = pathlib.Path('/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1')
 # Certificates are what reads the wall clock: they are valid since an hour before they were made, and for 90 days.
 JUMPS = ('+20d', '-50m', '+1h', '-20m')
 LOSS = 15  # per cent
@@ -28,21 +28,14 @@ class NemesisNode(NetNode):
 
     def write_config(self):
         super().write_config()
-        self.clock = self.folder / 'clock'
-        self.set_clock('+0')
+        self.clock = FakeClock(self.folder / 'clock')
         self.data.mkdir(exist_ok=True)
         run('mount', '-t', 'tmpfs', '-o', f'size={DISK}', f'hansa-disk{self.number}', self.data)
 
-    def set_clock(self, offset):
-        new = self.clock.with_suffix('.new')
-        new.write_text(offset + '\n')
-        new.replace(self.clock)
-
     def within(self, *words):
         # etcd is a child of Hansa, but makes no calls that the library could catch.
-        clock = ['env', f'LD_PRELOAD={LIBRARY}', f'FAKETIME_TIMESTAMP_FILE={self.clock}', 'FAKETIME_DONT_FAKE_MONOTONIC=1',
-                 'FAKETIME_CACHE_DURATION=1'] if LIBRARY.exists() and 'serve' in words else []
-        return [*super().within(), *clock, *map(str, words)]
+        clock = [f'{name}={value}' for name, value in self.clock.environment().items()] if 'serve' in words else []
+        return [*super().within(), 'env', *clock, *map(str, words)]
 
     def wipe(self):
         for entry in self.data.iterdir():
@@ -181,8 +174,8 @@ class Nemesis:
         return heal, [node.url]
 
     def jump(self, node):
-        node.set_clock(self.source.choice(JUMPS))
-        return lambda: node.set_clock('+0'), []
+        node.clock.set(self.source.choice(JUMPS))
+        return lambda: node.clock.set('+0'), []
 
     def wait_whole(self):
         """For every node: each of them may lead the tasks that make it so."""
