@@ -1,7 +1,7 @@
-// hansa_sim: runs clients that push and pull over many seeds, on one node, on a cluster (--cluster), or on a cluster
-// beside a reference registry that must answer alike (--oracle). A failing seed
-// prints the command that repeats it, and with --minimise the smallest one found that fails too. --list runs the seeds
-// of a file (sim/regressions.txt) instead.
+// hansa_sim: runs clients that push and pull over many seeds, on one node, on a cluster (--cluster), on a cluster
+// beside a reference registry that must answer alike (--oracle), or on one that must not grow in memory (--memory). A
+// failing seed prints the command that repeats it, and with --minimise the smallest one found that fails too. --list
+// runs the seeds of a file (sim/regressions.txt) instead.
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
@@ -54,7 +54,7 @@ bool read_number(const char* text, std::uint64_t& out) {
 }
 
 bool read_workload(std::string_view name, hansa::sim::Workload& out) {
-  for (const auto one : {Workload::node, Workload::cluster, Workload::oracle}) {
+  for (const auto one : {Workload::node, Workload::cluster, Workload::oracle, Workload::memory}) {
     if (to_string(one) != name) continue;
     out = one;
     return true;
@@ -62,7 +62,7 @@ bool read_workload(std::string_view name, hansa::sim::Workload& out) {
   return false;
 }
 
-// "node|cluster|oracle SEED WHAT WAS WRONG" a line; `#` begins a comment. False: a line is none of these.
+// "node|cluster|oracle|memory SEED WHAT WAS WRONG" a line; `#` begins a comment. False: a line is none of these.
 bool read_list(const char* path, std::vector<Job>& jobs) {
   std::ifstream file(path);
   std::string line;
@@ -124,8 +124,8 @@ bool read_options(int argc, char** argv, Options& options) {
 }
 
 constexpr const char* usage =
-    "usage: hansa_sim [--cluster | --oracle] [--seeds N] [--from S] [--trace] [--minimise]\n"
-    "                 [--clients N] [--operations N] [--without crashes|disks|rot|churn|wires|etcd]...\n"
+    "usage: hansa_sim [--cluster | --oracle | --memory] [--seeds N] [--from S] [--trace] [--minimise]\n"
+    "                 [--clients N] [--operations N] [--without crashes|disks|rot|churn|wires|etcd|versions]...\n"
     "       hansa_sim --list FILE [--trace] [--minimise]\n";
 
 }  // namespace

@@ -3,11 +3,15 @@
 #include <algorithm>
 
 #include "sim/cluster_push_pull.h"
+#include "sim/memory_run.h"
 #include "sim/oracle_run.h"
 #include "sim/push_pull.h"
 
 namespace hansa::sim {
 namespace {
+
+constexpr int cycles_in_grace = 8;
+constexpr std::uint64_t most_events_of_memory = 1'000'000'000;
 
 template <class Work>
 void note_workload(Outcome& outcome, const Work& workload) {
@@ -23,13 +27,14 @@ void note_world(Outcome& outcome, const World& world) {
   outcome.time = world.now();
 }
 
-// Three members, at times one to seven, at times with an etcd of old. `work_on(cluster)` makes the workload.
+// Three members, at times one to seven, at times with an etcd of old, at times of two versions. `work_on(cluster)`
+// makes the workload.
 template <class WorkOn>
-Outcome run_on_cluster(World& world, SimRandom& draw, io::Duration grace, bool loud, WorkOn work_on) {
-  constexpr int cycles_in_grace = 8;
+Outcome run_on_cluster(World& world, SimRandom& draw, io::Duration grace, bool mixed, bool loud, WorkOn work_on) {
   SimClusterOptions options;
   options.nodes = draw.one_in(3) ? draw.between(1, 7) : 3;
   options.loud = loud;
+  options.mixed_versions = mixed && world.random("versions of members").one_in(4);
   options.node.gc_delay = grace;
   options.node.gc_interval = grace / cycles_in_grace;
   Outcome outcome;
@@ -39,6 +44,9 @@ Outcome run_on_cluster(World& world, SimRandom& draw, io::Duration grace, bool l
     auto workload = work_on(cluster);
     workload.run_all();
     note_workload(outcome, workload);
+    for (const auto& key : cluster.versions().forgotten()) {
+      outcome.violations.push_back("an older member dropped a newer one's field from " + key);
+    }
   }
   note_world(outcome, world);
   return outcome;
@@ -58,7 +66,8 @@ Outcome run_cluster(const SeedRun& run, bool loud) {
   work.churn = !run.without.contains("churn");
   work.cuts = !run.without.contains("wires");
   work.warts = !run.without.contains("etcd");
-  return run_on_cluster(world, draw, grace, loud,
+  const bool mixed = !run.without.contains("versions");
+  return run_on_cluster(world, draw, grace, mixed, loud,
                         [&](SimCluster& cluster) { return ClusterPushPull(world, cluster, grace, work); });
 }
 
@@ -71,8 +80,34 @@ Outcome run_oracle(const SeedRun& run, bool loud) {
   work.crashes = !run.without.contains("crashes");
   work.cuts = !run.without.contains("wires");
   work.warts = !run.without.contains("etcd");
-  return run_on_cluster(world, draw, std::chrono::hours(24), loud,
+  const bool mixed = !run.without.contains("versions");
+  return run_on_cluster(world, draw, std::chrono::hours(24), mixed, loud,
                         [&](SimCluster& cluster) { return OracleRun(world, cluster, work); });
+}
+
+// Every cache is small, so that it is full long before the end.
+Outcome run_memory(const SeedRun& run, bool loud) {
+  constexpr std::size_t small = 64UL * 1024;
+  constexpr io::Duration grace = std::chrono::seconds(4);
+  World world({.seed = run.seed, .order = Order::between_executors, .max_events = most_events_of_memory});
+  SimClusterOptions options;
+  options.loud = loud;
+  options.node.gc_delay = grace;
+  options.node.gc_interval = grace / cycles_in_grace;
+  options.node.manifest_cache = small;
+  options.node.history_bytes = small;
+  MemoryOptions work;
+  if (run.operations != 0) work.rounds = run.operations;
+  work.cuts = !run.without.contains("wires");
+  Outcome outcome;
+  {
+    SimCluster cluster(world, options);
+    MemoryRun workload(world, cluster, grace, work);
+    workload.run_all();
+    note_workload(outcome, workload);
+  }
+  note_world(outcome, world);
+  return outcome;
 }
 
 Outcome run_node(const SeedRun& run, bool loud) {
@@ -126,6 +161,7 @@ std::string_view to_string(Workload workload) {
     case Workload::node: return "node";
     case Workload::cluster: return "cluster";
     case Workload::oracle: return "oracle";
+    case Workload::memory: return "memory";
   }
   return "";
 }
@@ -135,6 +171,7 @@ Outcome run_seed(const SeedRun& run, bool loud) {
     case Workload::node: return run_node(run, loud);
     case Workload::cluster: return run_cluster(run, loud);
     case Workload::oracle: return run_oracle(run, loud);
+    case Workload::memory: return run_memory(run, loud);
   }
   return {};
 }
@@ -155,11 +192,18 @@ SeedRun minimise(SeedRun run) {
     if (smaller.without.insert(std::string(kind)).second && fails(smaller)) run = std::move(smaller);
   }
   std::size_t clients = 1;
-  std::size_t operations = OracleOptions{}.operations;
-  if (run.workload != Workload::oracle) {
-    const bool cluster = run.workload == Workload::cluster;
-    clients = cluster ? ClusterPushPullOptions{}.clients : PushPullOptions{}.clients;
-    operations = cluster ? ClusterPushPullOptions{}.operations : PushPullOptions{}.operations;
+  std::size_t operations = 0;
+  switch (run.workload) {
+    case Workload::node:
+      clients = PushPullOptions{}.clients;
+      operations = PushPullOptions{}.operations;
+      break;
+    case Workload::cluster:
+      clients = ClusterPushPullOptions{}.clients;
+      operations = ClusterPushPullOptions{}.operations;
+      break;
+    case Workload::oracle: operations = OracleOptions{}.operations; break;
+    case Workload::memory: operations = MemoryOptions{}.rounds; break;
   }
   shrink(run, &SeedRun::operations, run.operations != 0 ? run.operations : operations);
   shrink(run, &SeedRun::clients, run.clients != 0 ? run.clients : clients);

@@ -18,12 +18,13 @@
 namespace hansa::sim {
 
 // Kinds of faults that a run can do without.
-inline constexpr std::string_view fault_kinds[] = {"crashes", "disks", "rot", "churn", "wires", "etcd"};
+inline constexpr std::string_view fault_kinds[] = {"crashes", "disks", "rot", "churn", "wires", "etcd", "versions"};
 
 enum class Workload : std::uint8_t {
   node,     // clients on one node (push_pull.h)
   cluster,  // clients on a cluster (cluster_push_pull.h)
   oracle,   // one client, whose answers are those of a reference registry (oracle_run.h)
+  memory,   // one client of a cluster that leaves nothing behind, nor may its members (memory_run.h)
 };
 // Its name on a command line; of one node it may be left out.
 std::string_view to_string(Workload workload);

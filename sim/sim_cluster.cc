@@ -34,7 +34,12 @@ void SimCluster::Machine::set_up() {
 }
 
 SimCluster::SimCluster(World& world, SimClusterOptions options)
-    : world_(world), options_(std::move(options)), etcd_(world), network_(world) {
+    : world_(world),
+      options_(std::move(options)),
+      etcd_(world),
+      versions_(etcd_.state()),
+      draw_version_(world.random("versions")),
+      network_(world) {
   HANSA_ASSERT(options_.nodes >= 1 && options_.nodes <= 7, "a simulated cluster has one to seven members");
   for (std::size_t i = 1; i <= options_.nodes; ++i) {
     machines_.emplace_back(world, "node-" + std::to_string(i), options_.loud);
@@ -74,7 +79,7 @@ io::Task<void> SimCluster::begin(Machine* machine, std::shared_ptr<Life> life) {
                             .log = machine->log,
                             .peers = &life->peer,
                             .directory = nullptr,
-                            .channels = etcd_.channels(machine->client())};
+                            .channels = versions_.channels(etcd_.channels(machine->client()), machine->newer)};
     auto started = co_await node::Node::start(ports, options_of(*machine));
     if (started) {
       life->node = std::move(*started);
@@ -93,7 +98,8 @@ void SimCluster::start(std::size_t i) {
   Machine& machine = machines_[i];
   HANSA_ASSERT(machine.life == nullptr, "a member that runs is not started");
   ++machine.lives;
-  machine.log.info("start", {{"life", machine.lives}});
+  machine.newer = options_.mixed_versions && draw_version_.one_in(2);
+  machine.log.info("start", {{"life", machine.lives}, {"newer", machine.newer}});
   for (const auto& endpoint : machine.cut_from) etcd_.cut(machine.client(), endpoint);
   machine.life = std::make_shared<Life>(network_, machine.id, machine.executor);
   machine.life->starting.spawn("start", begin(&machine, machine.life));

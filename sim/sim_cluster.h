@@ -22,6 +22,7 @@
 #include "io/wait.h"
 #include "node/node.h"
 #include "oci/digest.h"
+#include "sim/mixed_versions.h"
 #include "sim/ports/clock.h"
 #include "sim/ports/disk.h"
 #include "sim/ports/etcd_model.h"
@@ -35,6 +36,8 @@ struct SimClusterOptions {
   std::size_t nodes = 3;
   node::Options node = {};  // of each; root and cluster are set here
   bool loud = false;        // logs go to standard error
+  // An upgrade, and back: each life of a member is of this version or of a newer one (sim/mixed_versions.h).
+  bool mixed_versions = false;
 };
 
 class SimCluster {
@@ -47,6 +50,7 @@ class SimCluster {
   std::size_t size() const { return machines_.size(); }
   EtcdModel& etcd() { return etcd_; }
   SimNetwork& network() { return network_; }
+  const MixedVersions& versions() const { return versions_; }
   SimDisk& disk(std::size_t i) { return machines_[i].disk; }
   SimClock& clock(std::size_t i) { return machines_[i].clock; }
   SimExecutor& executor(std::size_t i) { return machines_[i].executor; }
@@ -146,6 +150,7 @@ class SimCluster {
     io::NodeId id;
     std::string first_disk;
     std::uint64_t lives = 0;
+    bool newer = false;  // this life's version
     std::shared_ptr<Life> life;
     std::vector<std::string> cut_from;  // endpoints of etcd; "": all
     std::string client() const { return name + "/" + std::to_string(lives); }
@@ -166,6 +171,8 @@ class SimCluster {
   World& world_;
   const SimClusterOptions options_;
   EtcdModel etcd_;
+  MixedVersions versions_;
+  SimRandom draw_version_;
   SimNetwork network_;
   std::deque<Machine> machines_;
 };

@@ -16,6 +16,8 @@ using namespace std::chrono_literals;
 
 class SimClusterTest : public ::testing::Test {
  protected:
+  explicit SimClusterTest(bool mixed_versions = false)
+      : cluster(world, {.nodes = 3, .mixed_versions = mixed_versions}) {}
   void start_all() {
     for (std::size_t i = 0; i < cluster.size(); ++i) cluster.start(i);
     ASSERT_TRUE(cluster.wait_until_joined(1min)) << cluster.start_error(0);
@@ -54,7 +56,7 @@ class SimClusterTest : public ::testing::Test {
 
   World world{{.seed = 3, .order = Order::between_executors}};
   SimExecutor clients{world, "clients"};
-  SimCluster cluster{world, {.nodes = 3}};
+  SimCluster cluster;
   const oci::RepositoryName app = *oci::RepositoryName::parse("team/app");
 };
 
@@ -75,6 +77,27 @@ TEST_F(SimClusterTest, AKilledMemberIsCutOffAndComesBackWithWhatWasAcknowledged)
   ASSERT_TRUE(cluster.wait_until_ready(1min)) << cluster.start_error(1);
   EXPECT_EQ(pull(1, "content"), "pulled");
   EXPECT_EQ(pull(1, "other"), "pulled");
+}
+
+class MixedVersionsTest : public SimClusterTest {
+ protected:
+  MixedVersionsTest() : SimClusterTest(true) {}
+};
+
+TEST_F(MixedVersionsTest, WhileAnUpgradeRollsAnOlderMemberKeepsWhatANewerOneWroteIntoARecord) {
+  start_all();
+  for (int round = 0; round < 4; ++round) {
+    for (std::size_t i = 0; i < cluster.size(); ++i) {
+      cluster.stop(i);
+      cluster.start(i);
+      ASSERT_TRUE(cluster.wait_until_joined(1min)) << cluster.start_error(i);
+      const std::string content = std::to_string(round) + " through " + std::to_string(i);
+      EXPECT_EQ(push(i, content), "pushed");
+      EXPECT_EQ(pull((i + 1) % cluster.size(), content), "pulled");
+    }
+  }
+  EXPECT_EQ(cluster.versions().forgotten(), std::set<std::string>());
+  EXPECT_GT(cluster.versions().kept(), 0U);
 }
 
 // As when a machine is set back to a snapshot of its disk: no start was between, but marks were.

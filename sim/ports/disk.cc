@@ -90,6 +90,11 @@ void SimDisk::set_back(std::unique_ptr<SimTree> image) {
   tree_ = image ? std::move(image) : std::make_unique<SimTree>();
 }
 
+std::size_t SimDisk::memory() const {
+  const std::lock_guard lock(mutex_);
+  return tree_->memory();
+}
+
 bool SimDisk::has(const std::string& path) const {
   const std::lock_guard lock(mutex_);
   return tree_->find(path, "has").has_value();

@@ -97,6 +97,7 @@ class SimDisk final : public io::Disk {
   std::unique_ptr<SimTree> image() const;
   // The disk is what it was then; null: a new, empty one. REQUIRES: off, between stop() and start().
   void set_back(std::unique_ptr<SimTree> image);
+  std::size_t memory() const;  // bytes of this process that its files take
   // Whether there is such a file, also while the machine is off. No call of the disk.
   bool has(const std::string& path) const;
   // Calls from an event that is not blocking work stop the process: they would block an event loop.

@@ -160,4 +160,18 @@ std::uint64_t SimTree::used_bytes() const {
   return sum;
 }
 
+std::size_t SimTree::memory() const {
+  std::size_t sum = 0;
+  std::set<const SimInode*> seen;
+  std::function<void(const SimInode&)> add = [&](const SimInode& inode) {
+    if (!seen.insert(&inode).second) return;
+    sum += inode.data.capacity() + inode.platter.capacity();
+    for (const auto* entries : {&inode.entries, &inode.platter_entries}) {
+      for (const auto& [name, child] : *entries) add(*child);
+    }
+  };
+  add(*root);
+  return sum;
+}
+
 }  // namespace hansa::sim

@@ -64,6 +64,8 @@ struct SimTree {
   // Every inode reachable as seen, each once, in the order of their first paths.
   std::vector<std::shared_ptr<SimInode>> all() const;
   std::uint64_t used_bytes() const;
+  // Bytes of this process that the files' contents take.
+  std::size_t memory() const;
   // What is on the platter, as a tree of its own.
   std::unique_ptr<SimTree> copy_of_platter() const;
 

@@ -253,6 +253,11 @@ void EtcdModel::lose_last(std::uint64_t revisions) {
   break_watches();
 }
 
+void EtcdModel::compact(Revision revision) {
+  compacted_ = revision;
+  state_.compact(revision);
+}
+
 void EtcdModel::put_foreign(const std::string& key, const std::string& value) {
   state_.put(key, value, state_.revision + 1);
   ++state_.revision;

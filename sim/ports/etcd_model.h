@@ -104,7 +104,7 @@ class EtcdModel {
   void restore(EtcdState state);
   // A voter forgot, and with it a quorum was had (H3): the last revisions vanish, acknowledged or not.
   void lose_last(std::uint64_t revisions);
-  void compact(meta::Revision revision) { compacted_ = revision; }
+  void compact(meta::Revision revision);
   // Somebody's write, without head.
   void put_foreign(const std::string& key, const std::string& value);
   void expire(meta::LeaseId lease) { end_lease(lease); }

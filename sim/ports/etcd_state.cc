@@ -11,6 +11,17 @@ using meta::etcd::RangeReply;
 using meta::etcd::RangeRequest;
 using meta::etcd::TxnCompare;
 
+namespace {
+
+constexpr std::string_view last_key = "\xff";  // after all keys
+
+// As etcd's ranges: [key, end), or the one key where `end` is empty.
+bool in_range(std::string_view one, std::string_view key, std::string_view end) {
+  return end.empty() ? one == key : one >= key && one < end;
+}
+
+}  // namespace
+
 void EtcdState::put(const std::string& key, const std::string& value, Revision at) {
   auto& record = keys[key];
   if (record.version == 0) record = {.key = key, .value = {}, .create = at, .mod = 0, .version = 0};
@@ -37,10 +48,11 @@ bool EtcdState::holds(const TxnCompare& compare) const {
   return false;
 }
 
-std::map<std::string, KeyValue> EtcdState::replay(Revision at) const {
+std::map<std::string, KeyValue> EtcdState::replay(Revision at, std::string_view key, std::string_view end) const {
   std::map<std::string, KeyValue> past;
   for (const auto& event : events) {
     if (event.now.mod > at) break;
+    if (!in_range(event.now.key, key, end)) continue;
     if (event.deleted) {
       past.erase(event.now.key);
     } else {
@@ -52,11 +64,11 @@ std::map<std::string, KeyValue> EtcdState::replay(Revision at) const {
 
 RangeReply EtcdState::range(const RangeRequest& request, Revision at) const {
   const bool newest = at >= revision;
-  const auto past = newest ? std::map<std::string, KeyValue>() : replay(at);
+  const auto past = newest ? std::map<std::string, KeyValue>() : replay(at, request.key, request.end);
   const auto& from = newest ? keys : past;
   RangeReply reply;
   for (auto entry = from.lower_bound(request.key); entry != from.end(); ++entry) {
-    if (request.end.empty() ? entry->first != request.key : entry->first >= request.end) break;
+    if (!in_range(entry->first, request.key, request.end)) break;
     ++reply.count;
     if (request.count_only) continue;
     if (request.limit != 0 && reply.values.size() == request.limit) {
@@ -73,13 +85,25 @@ std::vector<Event> EtcdState::since(Revision from, std::string_view key, std::st
   const auto mod = [](const Event& event) { return event.now.mod; };
   std::vector<Event> out;
   for (auto at = std::ranges::lower_bound(events, from, {}, mod); at != events.end(); ++at) {
-    if (at->now.key >= key && at->now.key < end) out.push_back(*at);
+    if (in_range(at->now.key, key, end)) out.push_back(*at);
   }
   return out;
 }
 
+void EtcdState::compact(Revision before) {
+  std::map<std::string_view, Revision> last;  // of each key, its last event before then
+  for (const Event& event : events) {
+    if (event.now.mod < before) last[event.now.key] = event.now.mod;
+  }
+  std::vector<Event> kept;
+  for (const Event& event : events) {
+    if (event.now.mod >= before || (!event.deleted && last[event.now.key] == event.now.mod)) kept.push_back(event);
+  }
+  events = std::move(kept);
+}
+
 void EtcdState::rewind(Revision to) {
-  keys = replay(to);
+  keys = replay(to, "", last_key);
   std::erase_if(events, [to](const Event& event) { return event.now.mod > to; });
   revision = to;
 }

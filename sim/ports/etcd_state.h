@@ -13,7 +13,7 @@ namespace hansa::sim {
 
 struct EtcdState {
   std::map<std::string, meta::KeyValue> keys;
-  std::vector<meta::etcd::Event> events;  // of all revisions, in order; compaction takes none, it only refuses
+  std::vector<meta::etcd::Event> events;  // of all revisions, in order, but for what compact() took
   meta::Revision revision = 1;
 
   // Changes of revision `at`, which the caller then makes `revision`.
@@ -26,11 +26,14 @@ struct EtcdState {
   // Events of [key, end) with mod >= from.
   std::vector<meta::etcd::Event> since(meta::Revision from, std::string_view key, std::string_view end) const;
 
-  // What came after revision `to` never happened.
+  // The history before that revision goes, but for what the keys of that moment were.
+  void compact(meta::Revision before);
+  // What came after revision `to` never happened. REQUIRES: not compacted since.
   void rewind(meta::Revision to);
 
  private:
-  std::map<std::string, meta::KeyValue> replay(meta::Revision at) const;
+  // Of [key, end), or of the one key where `end` is empty.
+  std::map<std::string, meta::KeyValue> replay(meta::Revision at, std::string_view key, std::string_view end) const;
 };
 
 }  // namespace hansa::sim

@@ -13,6 +13,10 @@
 
 namespace hansa::meta {
 
+// Followers begin at a view's newest revision, so what a feed keeps need only bridge the moment in which they do.
+inline constexpr std::size_t default_history = 10'000;  // change sets
+inline constexpr std::size_t default_history_bytes = 4UL * 1024 * 1024;
+
 class Feed : public std::enable_shared_from_this<Feed> {
  public:
   // What is kept for followers that begin in the past: so many change sets, as far as they take no more than `bytes`.

@@ -109,6 +109,7 @@ Result<void> RealNode::open_metadata() {
   meta::sqlite::StoreOptions options;
   options.database.path = options_.root + "/hansa.db";
   options.own_thread = options_.own_metadata_thread;
+  options.history_bytes = options_.history_bytes;
   HANSA_TRY(single_, meta::sqlite::Store::open(ports_.disk, ports_.clock, ports_.log, std::move(options), {&view_}));
   HANSA_TRY(catalog_, catalog::Catalog::open(*single_, view_, ports_.clock, ports_.random, ports_.log));
   return {};
@@ -124,6 +125,7 @@ Result<void> RealNode::open_shared() {
   options.quota_bytes = cluster.quota;
   options.view.path = options_.root + "/view.db";
   options.own_thread = options_.own_metadata_thread;
+  options.history_bytes = options_.history_bytes;
   options.members = [this] { return side_ ? side_->member_count() : 1; };
   view_fetch_ = std::make_unique<ViewFetch>(ports_.disk, ports_.log, *ports_.peers, ports_.directory, identity_.node,
                                             options_.root);
@@ -288,6 +290,7 @@ Result<void> RealNode::open_blobs() {
   registry_options.max_uploads = options_.max_uploads;
   registry_options.max_uploads_per_client = options_.max_uploads_per_client;
   registry_options.max_upload_bytes = options_.max_upload_bytes;
+  registry_options.manifest_cache = options_.manifest_cache;
   registry_options.max_upload_bytes_per_client = options_.max_upload_bytes_per_client;
   std::optional<registry::ClusterParts> cluster;
   if (side_) {

@@ -30,6 +30,7 @@
 #include "io/task.h"
 #include "io/traffic.h"
 #include "meta/etcd/store.h"
+#include "meta/feed.h"
 #include "registry/registry.h"
 #include "upkeep/retention.h"
 #include "upkeep/upkeep.h"
@@ -110,7 +111,9 @@ struct Options {
   std::size_t max_uploads_per_client = share_of_one(registry::default_uploads);  // of a user or an address; 0: no limit
   std::uint64_t max_upload_bytes = 0;                                            // of open sessions; 0: no limit
   std::uint64_t max_upload_bytes_per_client = 0;                                 // of a user's or an address's
-  bool own_metadata_thread = true;                                               // false in the simulator
+  std::size_t manifest_cache = registry::default_manifest_cache;                 // bytes of bodies kept in memory
+  std::size_t history_bytes = meta::default_history_bytes;  // of changes kept in memory for followers
+  bool own_metadata_thread = true;                          // false in the simulator
   std::uint64_t reserve = 0;  // bytes of the disk that are kept for a start (node/reserve.h); 0: none
   std::optional<ClusterOptions> cluster;
 };

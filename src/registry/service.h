@@ -38,7 +38,7 @@ struct RegistryOptions {
   std::size_t max_uploads_per_client = share_of_one(default_uploads);
   std::uint64_t max_upload_bytes = 0;             // of all open sessions; 0: no limit but the disk
   std::uint64_t max_upload_bytes_per_client = 0;  // of one user's or address's; the same
-  std::size_t manifest_cache = 16 * 1024 * 1024;  // bytes of manifest bodies kept in memory
+  std::size_t manifest_cache = default_manifest_cache;  // bytes of manifest bodies kept in memory
   // How long after the last barrier that passed a member without a quorum still answers from its view, marked (P6).
   io::Duration max_staleness = std::chrono::hours(1);
   catalog::PullCounter* pulls = nullptr;  // told of every manifest that was read; null: nobody counts

@@ -7,7 +7,6 @@
 namespace hansa::meta::etcd {
 namespace {
 
-constexpr std::size_t history_bytes = 64 * 1024 * 1024;
 
 }  // namespace
 
@@ -25,7 +24,7 @@ EtcdStore::EtcdStore(io::Disk& disk, io::Clock& clock, io::Random& random, Logge
       options_(std::move(options)),
       replica_(std::move(replica)),
       endpoints_(std::move(channels)),
-      feed_(std::make_shared<Feed>(options_.history, history_bytes)),
+      feed_(std::make_shared<Feed>(options_.history, options_.history_bytes)),
       feed_thread_(options_.own_thread),
       scope_(executor) {}
 

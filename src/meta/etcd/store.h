@@ -31,6 +31,7 @@
 #include "io/executor.h"
 #include "io/random.h"
 #include "meta/etcd/channel.h"
+#include "meta/feed.h"
 #include "meta/sqlite/database.h"
 #include "meta/store.h"
 
@@ -54,7 +55,8 @@ struct StoreOptions {
   // A copy of another member's view for one that the store's history no longer reaches back to, which `stale` shows:
   // the path of a file (Store::copy_view), removed by this store. Any error: etcd is read instead; so too without it.
   std::function<io::Task<Result<std::string>>(std::unique_ptr<sqlite::ReadTransaction> stale)> peer_view = nullptr;
-  std::size_t history = 10'000;  // change sets kept for follow()
+  std::size_t history = default_history;  // change sets kept for follow(), as far as they take no more than:
+  std::size_t history_bytes = default_history_bytes;
 };
 
 struct StoreHealth {

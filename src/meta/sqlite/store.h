@@ -15,6 +15,7 @@
 
 #include "io/clock.h"
 #include "io/executor.h"
+#include "meta/feed.h"
 #include "meta/sqlite/database.h"
 #include "meta/store.h"
 
@@ -22,10 +23,10 @@ namespace hansa::meta::sqlite {
 
 struct StoreOptions {
   DatabaseOptions database;
-  std::size_t max_waiting = 10'000;  // commits in the queue; more are refused: too_many
-  std::size_t max_group = 200;       // commits in one transaction
-  std::size_t history = 100'000;     // revisions kept for follow(), as far as they take no more than:
-  std::size_t history_bytes = 64 * 1024 * 1024;
+  std::size_t max_waiting = 10'000;       // commits in the queue; more are refused: too_many
+  std::size_t max_group = 200;            // commits in one transaction
+  std::size_t history = default_history;  // revisions kept for follow(), as far as they take no more than:
+  std::size_t history_bytes = default_history_bytes;
   // Where the writer runs: in the server a thread of its own; in the simulator inline on the executor's pool.
   bool own_thread = true;
 };
