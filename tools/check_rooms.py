@@ -7,7 +7,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 # Headers of the C and POSIX world that carry ".h" or a folder and are free to all rooms.
-SYSTEM = re.compile(r'^(sys/|arpa/|netinet/|netdb\.h|linux/|fcntl\.h|unistd\.h|signal\.h|poll\.h|immintrin\.h|nmmintrin\.h|'
+SYSTEM = re.compile(r'^(sys/|arpa/|netinet/|netdb\.h|linux/|fcntl\.h|unistd\.h|signal\.h|malloc\.h|poll\.h|immintrin\.h|nmmintrin\.h|'
                     r'cpuid\.h|pthread\.h|sched\.h|pwd\.h|spawn\.h|dirent\.h|stdlib\.h|string\.h|stdio\.h|stdint\.h|errno\.h|time\.h|sanitizer/)')
 
 

@@ -177,7 +177,7 @@ def show(patch, seconds):
 def row(patch):
     seed, message = patch.found
     message = re.sub(r'(sha256:[0-9a-f]{8})[0-9a-f]+', r'\1', message).replace('|', '/')
-    names = {'sim': 'one node', 'sim --cluster': 'cluster', 'sim --oracle': 'reference'}
+    names = {'sim': 'one node', 'sim --cluster': 'cluster', 'sim --oracle': 'reference', 'sim --memory': 'memory'}
     return (f'| `{patch.name}` | {patch.about} | {names.get(patch.command, f"`{patch.command}`")} | '
             f'{"-" if seed is None else seed} | {message if len(message) <= SHOWN else message[:SHOWN - 1] + "…"} |')
 

@@ -67,7 +67,7 @@ Result<void> Catalog::start() {
   const auto listener = [this](const meta::ChangeSet& changes) {
     for (const meta::Change& change : changes.changes) {
       if (change.now.key != keys::tick || change.deleted) continue;
-      if (const auto tick = decode_tick(change.now.value)) {
+      if (const auto tick = ticks_.decode(change.now.value)) {
         newest_tick_.store(tick->number, std::memory_order_release);
       }
     }
@@ -78,7 +78,7 @@ Result<void> Catalog::start() {
 
 Result<Snapshot> Catalog::snapshot() {
   HANSA_TRY(auto read, read_());
-  return Snapshot(std::move(read));
+  return Snapshot(std::move(read), ticks_);
 }
 
 io::Task<Result<meta::Fence>> Catalog::barrier() {

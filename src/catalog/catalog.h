@@ -52,7 +52,7 @@ class Catalog {
                                                io::Random& random, Logger& log);
   ~Catalog();
 
-  // The newest view. Blocks for a short read at most.
+  // The newest view; it ends before the catalogue does. Blocks for a short read at most.
   Result<Snapshot> snapshot();
   // A snapshot taken after it shows every commit acknowledged before it began.
   io::Task<Result<meta::Fence>> barrier();
@@ -91,6 +91,7 @@ class Catalog {
   io::Clock& clock_;
   io::Random& random_;
   Logger& log_;
+  TickCache ticks_;
   std::atomic<TickNumber> newest_tick_ = 0;
   std::atomic<std::int64_t> last_barrier_ = never;    // boot time at which the last one that passed began, nanoseconds
   std::unique_ptr<meta::Subscription> subscription_;  // last: ends before what its listener uses

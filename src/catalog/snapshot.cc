@@ -43,7 +43,10 @@ Result<Revision> Snapshot::mod_of(std::string_view key) {
 
 Result<std::optional<Stored<TickRecord>>> Snapshot::tick() {
   if (!tick_) {
-    HANSA_TRY(tick_, stored<TickRecord>(keys::tick, decode_tick));
+    HANSA_TRY(const std::unique_ptr<meta::KeyValue> found, read_->get(keys::tick));
+    if (found == nullptr) return tick_;
+    HANSA_TRY(TickRecord record, ticks_->decode(found->value));
+    tick_ = {std::move(record), found->create, found->mod};
   }
   return tick_;
 }

@@ -17,6 +17,7 @@
 
 #include "catalog/member_records.h"
 #include "catalog/records.h"
+#include "catalog/tick_cache.h"
 #include "meta/sqlite/database.h"
 
 namespace hansa::catalog {
@@ -138,7 +139,9 @@ struct NamedPage {
 
 class Snapshot {
  public:
-  explicit Snapshot(std::unique_ptr<meta::sqlite::ReadTransaction> read) : read_(std::move(read)) {}
+  // `ticks` outlives it.
+  Snapshot(std::unique_ptr<meta::sqlite::ReadTransaction> read, TickCache& ticks)
+      : read_(std::move(read)), ticks_(&ticks) {}
 
   Revision revision() const { return read_->revision(); }
   Result<std::unique_ptr<meta::KeyValue>> get(std::string_view key) { return read_->get(key); }
@@ -262,6 +265,7 @@ class Snapshot {
   Result<std::optional<Stored<Record>>> stored(std::string_view key, Result<Record> (*decode)(std::string_view));
 
   std::unique_ptr<meta::sqlite::ReadTransaction> read_;
+  TickCache* ticks_;
   std::optional<Stored<TickRecord>> tick_;  // once read
 };
 

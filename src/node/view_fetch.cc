@@ -27,7 +27,8 @@ ViewFetch::ViewFetch(io::Disk& disk, Logger& log, io::PeerNetwork& peers, PeerDi
       folder_(std::move(folder)) {}
 
 Result<std::vector<ViewFetch::Peer>> ViewFetch::peers_of(std::unique_ptr<meta::sqlite::ReadTransaction> stale) const {
-  catalog::Snapshot view(std::move(stale));
+  catalog::TickCache ticks;
+  catalog::Snapshot view(std::move(stale), ticks);
   HANSA_TRY(const auto nodes, view.nodes());
   std::vector<Peer> out;
   for (const auto& node : nodes) {

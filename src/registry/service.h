@@ -36,8 +36,8 @@ struct RegistryOptions {
   std::size_t max_uploads = default_uploads;  // open sessions
   // Of one user, or of one address where nobody logged in; 0: no limit.
   std::size_t max_uploads_per_client = share_of_one(default_uploads);
-  std::uint64_t max_upload_bytes = 0;             // of all open sessions; 0: no limit but the disk
-  std::uint64_t max_upload_bytes_per_client = 0;  // of one user's or address's; the same
+  std::uint64_t max_upload_bytes = 0;                   // of all open sessions; 0: no limit but the disk
+  std::uint64_t max_upload_bytes_per_client = 0;        // of one user's or address's; the same
   std::size_t manifest_cache = default_manifest_cache;  // bytes of manifest bodies kept in memory
   // How long after the last barrier that passed a member without a quorum still answers from its view, marked (P6).
   io::Duration max_staleness = std::chrono::hours(1);

@@ -5,10 +5,7 @@
 #include "meta/etcd/store_impl.h"
 
 namespace hansa::meta::etcd {
-namespace {
-
-
-}  // namespace
+namespace {}  // namespace
 
 Error view_loading() {
   return make_error(ErrorCode::unavailable, "this node's view of the metadata is being loaded; try again soon");
