@@ -32,7 +32,8 @@ FAULTS = int(os.environ.get('HANSA_FAULTS') or (20 if ct.FULL else 3))
 KINDS = [kind for kind in os.environ.get('HANSA_FAULT_KINDS', '').split(',') if kind]
 SEED = os.environ.get('HANSA_SEED', '1')
 WRITE_PAUSE, READ_PAUSE = 0.25, 0.05  # seconds of a client between two requests: the load is steady for hours
-PUSH_PAUSE, LAYER = 0.3, 8_000  # of the pushers
+# Of the pushers. In a long run they are slower: what was pushed stays, and a new disk gets all of it again.
+PUSH_PAUSE, LAYER = max(0.3, FAULTS / 100), 8_000
 PATIENCE = 120.0  # seconds until a write must go through every node that nothing hurts
 
 
