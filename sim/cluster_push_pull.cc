@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "sim/disturbed.h"
+
 namespace hansa::sim {
 namespace {
 
@@ -388,7 +390,6 @@ io::Task<void> ClusterPushPull::client_loop(Client& client) {
 
 void ClusterPushPull::run_all() {
   constexpr io::Duration patience = std::chrono::minutes(1);
-  constexpr std::uint64_t longest_calm_ms = 1500;
   cluster_.start_all();
   if (!cluster_.wait_until_joined(patience)) {
     violation("the cluster does not come together");
@@ -399,8 +400,7 @@ void ClusterPushPull::run_all() {
     io::TaskScope operating(executor_);
     operating.spawn("operator", operate(clients_.back()));
     for (std::size_t i = 0; i < options_.clients; ++i) scope.spawn("client", client_loop(clients_[i]));
-    const auto finished = [&scope] { return scope.running() == 0; };
-    while (!world_.run_until(finished, std::chrono::milliseconds(50 + random_.below(longest_calm_ms)))) disturb();
+    run_disturbed(world_, scope, random_, [this] { disturb(); });
     mend();
     wait_until_drained();
     working_ = false;

@@ -32,8 +32,6 @@
 
 namespace hansa::sim {
 
-inline constexpr std::string_view etcd_prefix = "hansa/";  // of Hansa's keys
-
 struct ClusterPushPullOptions {
   std::size_t clients = 4;
   std::size_t operations = 14;  // of each client

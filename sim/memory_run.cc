@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "sim/disturbed.h"
+
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
 #define HANSA_HEAP_OF_ITS_OWN
@@ -21,10 +23,6 @@ constexpr io::Duration rest = std::chrono::minutes(12);
 constexpr std::size_t warm_up = 3;
 // Bytes that a round may leave behind: what the allocator keeps, and tables that grow by doubling.
 constexpr std::size_t slack_of_a_round = 1024;
-
-auth::Access client() {
-  return {auth::Identity{.user = "client", .groups = {}}, auth::allow_everything()};
-}
 
 }  // namespace
 
@@ -205,7 +203,7 @@ io::Task<void> MemoryRun::take_back() {
 // ---- the course of a run ----------------------------------------------------------------------------------------
 
 void MemoryRun::disturb() {
-  if (faults_.one_in(2)) mend();
+  if (faults_.one_in(2)) cluster_.heal();
   const std::size_t one = faults_.below(cluster_.size());
   const std::size_t other = faults_.below(cluster_.size());
   if (options_.cuts && faults_.one_in(6) && one != other) cluster_.cut(one, other);
@@ -213,27 +211,20 @@ void MemoryRun::disturb() {
   if (options_.cuts && faults_.one_in(10)) cluster_.etcd().break_watches();
 }
 
-void MemoryRun::mend() {
-  cluster_.heal();
-  cluster_.start_all();
-}
-
 void MemoryRun::run_all() {
   constexpr io::Duration patience = std::chrono::minutes(3);
-  constexpr std::uint64_t longest_calm_ms = 1500;
   cluster_.start_all();
+  if (!cluster_.wait_until_joined(patience)) {
+    violation("the cluster does not come together");
+    return;
+  }
   for (std::size_t epoch = 0; epoch < options_.epochs; ++epoch) {
-    if (!cluster_.wait_until_joined(patience)) {
-      violation("the cluster does not come together");
-      return;
-    }
     {
       io::TaskScope scope(executor_);
       scope.spawn("client", rounds());
-      const auto finished = [&scope] { return scope.running() == 0; };
-      while (!world_.run_until(finished, std::chrono::milliseconds(50 + faults_.below(longest_calm_ms)))) disturb();
+      run_disturbed(world_, scope, faults_, [this] { disturb(); });
     }
-    mend();
+    cluster_.heal();
     if (!cluster_.wait_until_joined(patience)) {
       violation("the cluster does not come together, long after all was mended");
       return;

@@ -49,7 +49,6 @@ class MemoryRun {
   io::Task<void> ask_for_nothing();
   io::Task<void> take_back();
   void disturb();
-  void mend();
   std::size_t heap_in_use();
   void check();
   void violation(const std::string& what);

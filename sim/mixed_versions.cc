@@ -1,11 +1,9 @@
 #include "sim/mixed_versions.h"
 
 #include <algorithm>
-#include <array>
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "base/assert.h"
 #include "catalog/records.h"
 
 namespace hansa::sim {
@@ -16,7 +14,6 @@ using meta::etcd::TxnCompare;
 using meta::etcd::TxnOperation;
 using meta::etcd::TxnRequest;
 
-constexpr std::string_view store_prefix = "hansa/";  // meta::etcd::Store's
 constexpr const char* field = "later";
 
 // A record of the catalogue; what others keep in etcd has no format number.
@@ -26,11 +23,15 @@ bool is_record(const Json& json) {
 
 // Records that are changed, not replaced by what a client brings.
 bool is_changed_in_place(std::string_view key) {
-  if (!key.starts_with(store_prefix)) return false;
-  key.remove_prefix(store_prefix.size());
-  constexpr std::array<std::string_view, 3> kinds = {"repo/", "node/", "holds/"};
-  return key == catalog::keys::tick || key == catalog::keys::layout ||
-         std::ranges::any_of(kinds, [key](std::string_view kind) { return key.starts_with(kind); });
+  if (!key.starts_with(etcd_prefix)) return false;
+  switch (catalog::split_key(key.substr(etcd_prefix.size())).kind) {
+    case catalog::KeyKind::repo:
+    case catalog::KeyKind::node:
+    case catalog::KeyKind::holds:
+    case catalog::KeyKind::tick:
+    case catalog::KeyKind::layout: return true;
+    default: return false;
+  }
 }
 
 bool has_field(const std::string& value) {

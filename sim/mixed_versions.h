@@ -12,11 +12,14 @@
 
 #include <set>
 #include <string>
+#include <string_view>
 
 #include "meta/etcd/channel.h"
 #include "sim/ports/etcd_state.h"
 
 namespace hansa::sim {
+
+inline constexpr std::string_view etcd_prefix = "hansa/";  // of Hansa's keys
 
 class MixedVersions {
  public:

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "sim/disturbed.h"
+
 namespace hansa::sim {
 namespace {
 
@@ -41,10 +43,6 @@ io::Task<Result<void>> push_bytes(registry::Registry& registry, auth::Access who
                                   std::string content) {
   io::MemorySource bytes(as_bytes(content));
   co_return co_await registry.push_blob(std::move(who), std::move(repository), sha256(content), bytes);
-}
-
-auth::Access client() {
-  return {auth::Identity{.user = "client", .groups = {}}, auth::allow_everything()};
 }
 
 }  // namespace
@@ -382,7 +380,6 @@ void OracleRun::mend() {
 
 void OracleRun::run_all() {
   constexpr io::Duration patience = std::chrono::minutes(3);
-  constexpr std::uint64_t longest_calm_ms = 1500;
   cluster_.start_all();
   if (!cluster_.wait_until_joined(patience)) {
     violation("the cluster does not come together");
@@ -391,8 +388,7 @@ void OracleRun::run_all() {
   {
     io::TaskScope scope(executor_);
     scope.spawn("client", work());
-    const auto finished = [&scope] { return scope.running() == 0; };
-    while (!world_.run_until(finished, std::chrono::milliseconds(50 + faults_.below(longest_calm_ms)))) disturb();
+    run_disturbed(world_, scope, faults_, [this] { disturb(); });
   }
   mend();
   if (!cluster_.wait_until_joined(patience)) {

@@ -27,20 +27,12 @@ void note_world(Outcome& outcome, const World& world) {
   outcome.time = world.now();
 }
 
-// Three members, at times one to seven, at times with an etcd of old, at times of two versions. `work_on(cluster)`
-// makes the workload.
+// `work_on(cluster)` makes the workload.
 template <class WorkOn>
-Outcome run_on_cluster(World& world, SimRandom& draw, io::Duration grace, bool mixed, bool loud, WorkOn work_on) {
-  SimClusterOptions options;
-  options.nodes = draw.one_in(3) ? draw.between(1, 7) : 3;
-  options.loud = loud;
-  options.mixed_versions = mixed && world.random("versions of members").one_in(4);
-  options.node.gc_delay = grace;
-  options.node.gc_interval = grace / cycles_in_grace;
+Outcome run_with(World& world, const SimClusterOptions& options, WorkOn work_on) {
   Outcome outcome;
   {
     SimCluster cluster(world, options);
-    if (draw.one_in(4)) cluster.etcd().version = "3.4.23";
     auto workload = work_on(cluster);
     workload.run_all();
     note_workload(outcome, workload);
@@ -50,6 +42,26 @@ Outcome run_on_cluster(World& world, SimRandom& draw, io::Duration grace, bool m
   }
   note_world(outcome, world);
   return outcome;
+}
+
+void set_grace(node::Options& options, io::Duration grace) {
+  options.gc_delay = grace;
+  options.gc_interval = grace / cycles_in_grace;
+}
+
+// Three members, at times one to seven, at times with an etcd of old, at times of two versions.
+template <class WorkOn>
+Outcome run_on_cluster(World& world, SimRandom& draw, io::Duration grace, bool mixed, bool loud, WorkOn work_on) {
+  SimClusterOptions options;
+  options.nodes = draw.one_in(3) ? draw.between(1, 7) : 3;
+  options.loud = loud;
+  options.mixed_versions = mixed && world.random("versions of members").one_in(4);
+  set_grace(options.node, grace);
+  const bool old = draw.one_in(4);
+  return run_with(world, options, [&](SimCluster& cluster) {
+    if (old) cluster.etcd().version = "3.4.23";
+    return work_on(cluster);
+  });
 }
 
 Outcome run_cluster(const SeedRun& run, bool loud) {
@@ -92,22 +104,13 @@ Outcome run_memory(const SeedRun& run, bool loud) {
   World world({.seed = run.seed, .order = Order::between_executors, .max_events = most_events_of_memory});
   SimClusterOptions options;
   options.loud = loud;
-  options.node.gc_delay = grace;
-  options.node.gc_interval = grace / cycles_in_grace;
+  set_grace(options.node, grace);
   options.node.manifest_cache = small;
   options.node.history_bytes = small;
   MemoryOptions work;
   if (run.operations != 0) work.rounds = run.operations;
   work.cuts = !run.without.contains("wires");
-  Outcome outcome;
-  {
-    SimCluster cluster(world, options);
-    MemoryRun workload(world, cluster, grace, work);
-    workload.run_all();
-    note_workload(outcome, workload);
-  }
-  note_world(outcome, world);
-  return outcome;
+  return run_with(world, options, [&](SimCluster& cluster) { return MemoryRun(world, cluster, grace, work); });
 }
 
 Outcome run_node(const SeedRun& run, bool loud) {

@@ -253,11 +253,6 @@ void EtcdModel::lose_last(std::uint64_t revisions) {
   break_watches();
 }
 
-void EtcdModel::compact(Revision revision) {
-  compacted_ = revision;
-  state_.compact(revision);
-}
-
 void EtcdModel::put_foreign(const std::string& key, const std::string& value) {
   state_.put(key, value, state_.revision + 1);
   ++state_.revision;
@@ -275,9 +270,9 @@ Result<RangeReply> EtcdModel::range(const RangeRequest& request) {
   meta::etcd::Header shown = header();
   if (may_be_stale && draw(warts_.stale)) {
     shown.revision -=
-        std::min(random_.between(1, warts_.most_stale), shown.revision - std::max<Revision>(compacted_, 1));
+        std::min(random_.between(1, warts_.most_stale), shown.revision - std::max<Revision>(state_.compacted, 1));
   }
-  if (request.revision != 0 && (request.revision > shown.revision || request.revision < compacted_)) {
+  if (request.revision != 0 && (request.revision > shown.revision || request.revision < state_.compacted)) {
     return make_error(ErrorCode::range, "that revision is compacted, or yet to come");
   }
   auto reply = state_.range(request, request.revision == 0 ? shown.revision : request.revision);

@@ -104,7 +104,7 @@ class EtcdModel {
   void restore(EtcdState state);
   // A voter forgot, and with it a quorum was had (H3): the last revisions vanish, acknowledged or not.
   void lose_last(std::uint64_t revisions);
-  void compact(meta::Revision revision);
+  void compact(meta::Revision revision) { state_.compact(revision); }
   // Somebody's write, without head.
   void put_foreign(const std::string& key, const std::string& value);
   void expire(meta::LeaseId lease) { end_lease(lease); }
@@ -180,7 +180,6 @@ class EtcdModel {
   EtcdWarts warts_;
   TxnFate next_txn_ = TxnFate::normal;
   EtcdState state_;
-  meta::Revision compacted_ = 0;
   std::uint64_t generation_ = 0;  // restores and losses so far
 
   bool available_ = true;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/assert.h"
+
 namespace hansa::sim {
 
 using meta::KeyValue;
@@ -91,6 +93,7 @@ std::vector<Event> EtcdState::since(Revision from, std::string_view key, std::st
 }
 
 void EtcdState::compact(Revision before) {
+  compacted = before;
   std::map<std::string_view, Revision> last;  // of each key, its last event before then
   for (const Event& event : events) {
     if (event.now.mod < before) last[event.now.key] = event.now.mod;
@@ -103,6 +106,7 @@ void EtcdState::compact(Revision before) {
 }
 
 void EtcdState::rewind(Revision to) {
+  HANSA_ASSERT(to >= compacted, "the history is gone from which that state could be made");
   keys = replay(to, "", last_key);
   std::erase_if(events, [to](const Event& event) { return event.now.mod > to; });
   revision = to;

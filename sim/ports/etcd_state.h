@@ -15,6 +15,7 @@ struct EtcdState {
   std::map<std::string, meta::KeyValue> keys;
   std::vector<meta::etcd::Event> events;  // of all revisions, in order, but for what compact() took
   meta::Revision revision = 1;
+  meta::Revision compacted = 0;  // nothing before it can be read any more
 
   // Changes of revision `at`, which the caller then makes `revision`.
   void put(const std::string& key, const std::string& value, meta::Revision at);
@@ -28,7 +29,7 @@ struct EtcdState {
 
   // The history before that revision goes, but for what the keys of that moment were.
   void compact(meta::Revision before);
-  // What came after revision `to` never happened. REQUIRES: not compacted since.
+  // What came after revision `to` never happened. REQUIRES: to >= compacted.
   void rewind(meta::Revision to);
 
  private:

@@ -135,9 +135,9 @@ void EtcdModel::prepare(Stream& stream) {
     stream.ready.push_back(std::move(reply));
     return;
   }
-  if (stream.from < compacted_) {
+  if (stream.from < state_.compacted) {
     reply.canceled = true;
-    reply.compacted = compacted_;
+    reply.compacted = state_.compacted;
     stream.ready.push_back(std::move(reply));
     return;
   }

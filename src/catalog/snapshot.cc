@@ -27,9 +27,8 @@ static_assert(static_cast<int>(ReferenceKind::config) == 0 && static_cast<int>(R
 
 // ---- records ----------------------------------------------------------------------------------------------------
 
-template <class Record>
-Result<std::optional<Stored<Record>>> Snapshot::stored(std::string_view key,
-                                                       Result<Record> (*decode)(std::string_view)) {
+template <class Record, class Decode>
+Result<std::optional<Stored<Record>>> Snapshot::stored(std::string_view key, Decode decode) {
   HANSA_TRY(const std::unique_ptr<meta::KeyValue> found, read_->get(key));
   if (found == nullptr) return std::optional<Stored<Record>>();
   HANSA_TRY(Record record, decode(found->value));
@@ -43,10 +42,8 @@ Result<Revision> Snapshot::mod_of(std::string_view key) {
 
 Result<std::optional<Stored<TickRecord>>> Snapshot::tick() {
   if (!tick_) {
-    HANSA_TRY(const std::unique_ptr<meta::KeyValue> found, read_->get(keys::tick));
-    if (found == nullptr) return tick_;
-    HANSA_TRY(TickRecord record, ticks_->decode(found->value));
-    tick_ = {std::move(record), found->create, found->mod};
+    const auto decode = [this](std::string_view value) { return ticks_->decode(value); };
+    HANSA_TRY(tick_, stored<TickRecord>(keys::tick, decode));
   }
   return tick_;
 }

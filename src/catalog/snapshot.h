@@ -261,8 +261,8 @@ class Snapshot {
   Result<std::size_t> scan_tags(Id repo, SweepCursor& from, std::size_t limit, SweepPage& page);
   Result<std::size_t> scan_rows(Id repo, SweepCursor& from, std::size_t limit, const SweepRules& rules,
                                 SweepPage& page);
-  template <class Record>
-  Result<std::optional<Stored<Record>>> stored(std::string_view key, Result<Record> (*decode)(std::string_view));
+  template <class Record, class Decode>  // Result<Record> decode(std::string_view)
+  Result<std::optional<Stored<Record>>> stored(std::string_view key, Decode decode);
 
   std::unique_ptr<meta::sqlite::ReadTransaction> read_;
   TickCache* ticks_;

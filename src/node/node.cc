@@ -290,8 +290,8 @@ Result<void> RealNode::open_blobs() {
   registry_options.max_uploads = options_.max_uploads;
   registry_options.max_uploads_per_client = options_.max_uploads_per_client;
   registry_options.max_upload_bytes = options_.max_upload_bytes;
-  registry_options.manifest_cache = options_.manifest_cache;
   registry_options.max_upload_bytes_per_client = options_.max_upload_bytes_per_client;
+  registry_options.manifest_cache = options_.manifest_cache;
   std::optional<registry::ClusterParts> cluster;
   if (side_) {
     side_->join_blobs(*blobs_, scope_);

@@ -5,7 +5,6 @@
 #include "meta/etcd/store_impl.h"
 
 namespace hansa::meta::etcd {
-namespace {}  // namespace
 
 Error view_loading() {
   return make_error(ErrorCode::unavailable, "this node's view of the metadata is being loaded; try again soon");
