@@ -20,7 +20,7 @@ void BarrierQueue::enter(Wait& wait) {
     (last_ != nullptr ? last_->next_ : first_) = &wait;
     last_ = &wait;
     ++size_;
-    wake = std::exchange(wake_, nullptr);
+    if (wait.ticket_ > wake_after_) wake = std::exchange(wake_, nullptr);
     if (end_) take(wait, *end_, batches);
   }
   if (wake) wake();
@@ -42,6 +42,7 @@ void BarrierQueue::when_after(Ticket ticket, io::Work wake) {
     const std::lock_guard guard(mutex_);
     if (last_ == nullptr || last_->ticket_ <= ticket) {
       wake_ = std::move(wake);
+      wake_after_ = ticket;
       return;
     }
   }

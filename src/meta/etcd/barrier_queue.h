@@ -66,7 +66,7 @@ class BarrierQueue {
   Wait wait(io::MonotonicTime deadline) { return Wait(*this, deadline); }
 
   // Called once, on the thread of the task that enters, when somebody waits who came after this ticket; at once if so
-  // already. One at a time.
+  // already. The ticket may be one that is yet to be given. One at a time.
   void when_after(Ticket ticket, io::Work wake);
   void forget_wake();  // it is not called any more
 
@@ -99,6 +99,7 @@ class BarrierQueue {
   std::size_t size_ = 0;
   Ticket newest_ = 0;
   io::Work wake_;
+  Ticket wake_after_ = 0;
   std::optional<Answer> end_;
 };
 

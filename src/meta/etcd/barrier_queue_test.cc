@@ -122,6 +122,21 @@ TEST_F(BarrierQueueTest, WhoWaitsStillIsNoNewcomer) {
   settle();
 }
 
+TEST_F(BarrierQueueTest, WakesWhenAsManyCameAsWereWaitedFor) {
+  io::TaskScope scope(one);
+  int woken = 0;
+  queue.when_after(2, [&woken] { ++woken; });
+  scope.spawn("waiter", waiter("a"));
+  scope.spawn("waiter", waiter("b"));
+  settle();
+  EXPECT_EQ(woken, 0);
+  scope.spawn("waiter", waiter("c"));
+  settle();
+  EXPECT_EQ(woken, 1);
+  queue.answer(0, 3, Fence{.revision = 1});
+  settle();
+}
+
 TEST_F(BarrierQueueTest, WakesOnceWhenSomebodyCame) {
   io::TaskScope scope(one);
   int woken = 0;

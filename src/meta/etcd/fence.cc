@@ -8,9 +8,9 @@ namespace {
 
 constexpr io::Duration gap_per_member = std::chrono::microseconds(200);  // between barriers (T3)
 constexpr io::Duration gap_per_member_by_put = std::chrono::milliseconds(2);
-// A busy node waits a little longer for those who come back at once, so that a read is shared by twice as many.
-constexpr io::Duration gap_per_waiter = std::chrono::microseconds(27);
-constexpr io::Duration most_gap_for_waiters = std::chrono::microseconds(2500);
+// A busy node waits a little for those who come back at once, so that a read is shared by twice as many.
+constexpr io::Duration return_per_waiter = std::chrono::microseconds(27);
+constexpr io::Duration longest_return = std::chrono::microseconds(2500);
 constexpr int looks_per_deadline = 12;  // for waiters whose deadline has passed
 constexpr std::size_t operation_id_bytes = 12;
 constexpr int waits_for_view = 3;  // parts of a barrier's deadline
@@ -44,28 +44,32 @@ io::Task<Result<Fence>> EtcdStore::barrier() {
   co_return co_await waiting_.wait(clock_.monotonic() + options_.barrier_deadline);
 }
 
-io::Task<bool> EtcdStore::wait_for_waiters(BarrierQueue::Ticket served) {
-  auto wait = io::wait_for<bool>([this, served](io::Completion<bool> done) -> io::Work {
-    waiting_.when_after(served, [done] { done.complete(true); });
+io::Task<Result<void>> EtcdStore::wait_for_waiters(BarrierQueue::Ticket after) {
+  auto wait = io::wait_for<bool>([this, after](io::Completion<bool> done) -> io::Work {
+    waiting_.when_after(after, [done] { done.complete(true); });
     return [this, done] {
       waiting_.forget_wake();
       done.complete(false);
     };
   });
-  co_return co_await wait;
+  const bool came = co_await wait;
+  if (!came) co_return make_error(ErrorCode::cancelled, "the wait for waiters was cancelled");
+  co_return Result<void>();
 }
 
 io::Task<void> EtcdStore::barrier_loop() {
   io::TaskContext& context = co_await io::current_context();
   BarrierQueue::Ticket served = 0;
   while (!context.cancelled()) {
-    if (!co_await wait_for_waiters(served)) continue;  // cancelled
+    auto came = co_await wait_for_waiters(served);
+    if (!came) continue;
     const io::MonotonicTime began = clock_.monotonic();
     const Round round{.first = served + 1, .last = waiting_.newest()};
     served = round.last;
     if (!std::exchange(expiring_, true)) scope_.spawn("expire barriers", expire_loop());
-    co_await barrier_round(round);
-    const io::Duration left = gap_after(round) - (clock_.monotonic() - began);
+    const BarrierQueue::Ticket newest = co_await barrier_round(round);
+    co_await wait_for_return(newest, round.last - round.first + 1);
+    const io::Duration left = gap_between_rounds() - (clock_.monotonic() - began);
     if (left <= io::Duration::zero()) continue;
     auto slept = co_await io::sleep_for(left);
     if (!slept) break;
@@ -73,11 +77,17 @@ io::Task<void> EtcdStore::barrier_loop() {
   waiting_.end(make_error(ErrorCode::unavailable, "this node is stopping"));
 }
 
-io::Duration EtcdStore::gap_after(const Round& round) const {
-  const auto members = static_cast<std::int64_t>(options_.members());
-  if (by_put_) return gap_per_member_by_put * members;
-  const auto waiters = static_cast<std::int64_t>(round.last - round.first + 1);
-  return std::max(gap_per_member * members, std::min(gap_per_waiter * waiters, most_gap_for_waiters));
+io::Duration EtcdStore::gap_between_rounds() const {
+  return (by_put_ ? gap_per_member_by_put : gap_per_member) * static_cast<std::int64_t>(options_.members());
+}
+
+// Until as many came as were answered, counted from the answer on: where a read takes longer than they take to come
+// back, those who came meanwhile would else be served by one read, and those who come back now by the next, for ever.
+io::Task<void> EtcdStore::wait_for_return(BarrierQueue::Ticket newest, std::size_t answered) {
+  if (answered < 2) co_return;
+  const io::Duration limit = std::min(return_per_waiter * static_cast<std::int64_t>(answered), longest_return);
+  auto waited = co_await io::with_deadline(limit, wait_for_waiters(newest + answered - 1));
+  static_cast<void>(waited.has_value());  // whoever came is served
 }
 
 // Runs while anybody waits. Who would pass the deadline before the next look is answered at this one.
@@ -92,18 +102,19 @@ io::Task<void> EtcdStore::expire_loop() {
 }
 
 // One read of head for all that wait; who then waits for the view does so beside the next round.
-io::Task<void> EtcdStore::barrier_round(Round round) {
+io::Task<BarrierQueue::Ticket> EtcdStore::barrier_round(Round round) {
   // Only a view that was confirmed before the read shows by it whether the store went back.
   if (gauge_.state().loading) {
     auto loaded = co_await io::with_deadline(options_.barrier_deadline, gauge_.wait_revision(0));
     if (!loaded) {
       waiting_.answer(round.first, round.last, view_waits());
-      co_return;
+      co_return waiting_.newest();
     }
   }
   const io::BootTime began = clock_.boot();
   const auto before = gauge_.state();
   auto head = co_await read_head();
+  const BarrierQueue::Ticket newest = waiting_.newest();
   note([&round](StoreHealth& health) {
     health.barriers += round.last - round.first + 1;
     ++health.barrier_reads;
@@ -111,16 +122,17 @@ io::Task<void> EtcdStore::barrier_round(Round round) {
   if (!head) {
     set_reachable(false);
     waiting_.answer(round.first, round.last, out_of_reach(head.error()));
-    co_return;
+    co_return newest;
   }
   set_reachable(true);
   look_back(before, *head);
   const auto state = gauge_.state();
   if (!state.loading && state.head.version >= head->version) {
     passed(round, began, state.revision);
-    co_return;
+    co_return newest;
   }
   scope_.spawn("barrier", pass(*std::move(head), round, began));
+  co_return newest;
 }
 
 // A view that has what a later read saw has all that earlier ones saw.

@@ -140,12 +140,13 @@ class EtcdStore final : public Store {
 
   // fence.cc
   io::Task<void> barrier_loop();
-  io::Task<void> barrier_round(Round round);
+  io::Task<BarrierQueue::Ticket> barrier_round(Round round);  // the newest when its answer came
   void passed(const Round& round, io::BootTime began, Revision revision);
   io::Task<void> pass(HeadRead head, Round round, io::BootTime began);
-  io::Duration gap_after(const Round& round) const;
+  io::Duration gap_between_rounds() const;
+  io::Task<void> wait_for_return(BarrierQueue::Ticket newest, std::size_t answered);
   io::Task<void> expire_loop();
-  io::Task<bool> wait_for_waiters(BarrierQueue::Ticket served);
+  io::Task<Result<void>> wait_for_waiters(BarrierQueue::Ticket after);  // or cancelled
   io::Task<Result<HeadRead>> read_head();
   io::Task<Result<HeadRead>> put_head();
   void look_back(const ViewGauge::State& before, const HeadRead& head);

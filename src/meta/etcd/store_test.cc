@@ -320,6 +320,29 @@ TEST_F(EtcdStoreTest, AHundredBarriersAtOnceMakeFewReads) {
   EXPECT_FALSE(passed.contains(later->round)) << "who came later shares nothing with them";
 }
 
+TEST_F(EtcdStoreTest, WhoAsksAgainAtOnceIsServedTogetherWithAllOthersThoughReadsAreSlow) {
+  constexpr int readers = 50;
+  constexpr int times = 40;
+  start();
+  etcd_.set_warts({.least_delay = 3ms, .most_delay = 4ms});
+  const auto reads = etcd_.head_reads();
+  {
+    io::TaskScope scope(executor_);
+    auto reader = [](MetadataStore* store, io::Duration first) -> io::Task<void> {
+      auto slept = co_await io::sleep_for(first);
+      for (int i = 0; slept && i < times; ++i) {
+        auto passed = co_await store->barrier();
+        EXPECT_TRUE(passed);
+        slept = co_await io::sleep_for(100us);
+      }
+    };
+    // They begin while reads are under way.
+    for (int i = 0; i < readers; ++i) scope.spawn("reader", reader(store_.get(), i * 300us));
+    ASSERT_TRUE(world_.run_until([&] { return scope.running() == 0; }));
+  }
+  EXPECT_LE(etcd_.head_reads() - reads, times + times / 4);
+}
+
 TEST_F(EtcdStoreTest, NoMoreBarriersWaitThanMayAlsoWhileEtcdIsAway) {
   start();
   etcd_.set_available(false);
