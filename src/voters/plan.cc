@@ -17,13 +17,18 @@ const Seat* seat_of(const VoterPicture& picture, const std::string& node) {
   return found == picture.seats.end() ? nullptr : &*found;
 }
 
-// Whose member it is: by name once it started, else by the seat that was granted to it.
+// Whose member it is: by name once it started, else by the seat that was granted to it, and before that is written by
+// its address, which may have been that of nodes that are gone.
 std::string owner_of(const VoterPicture& picture, const Voter& voter) {
   if (!voter.name.empty()) return voter.name;
-  for (const auto& seat : picture.seats) {
-    if (seat.record.member == member_text(voter.id) || seat.record.peer_url == voter.peer_url) return seat.node;
-  }
-  return {};
+  const auto granted = [&](const Seat& seat) { return seat.record.member == member_text(voter.id); };
+  const auto at_address = [&](const Seat& seat) {
+    const VoterNode* node = node_of(picture, seat.node);
+    return seat.record.peer_url == voter.peer_url && node != nullptr && !node->gone;
+  };
+  auto found = std::ranges::find_if(picture.seats, granted);
+  if (found == picture.seats.end()) found = std::ranges::find_if(picture.seats, at_address);
+  return found == picture.seats.end() ? std::string() : found->node;
 }
 
 std::size_t count_voters(const VoterPicture& picture) {

@@ -216,6 +216,36 @@ TEST(VoterPlan, ADeadVoterIsReplacedByAMachineWithoutASeatAndNotBeforeItsReplace
   EXPECT_EQ(world.answering(), 3U);
 }
 
+// A destroyed machine's successor has its address, and the seat of the node that is gone stays.
+TEST(VoterPlan, ANewVoterAtTheAddressOfANodeThatIsGoneIsNotTakenForIts) {
+  const auto seat = [](std::string state, std::uint64_t member) {
+    SeatRecord record;
+    record.state = std::move(state);
+    record.peer_url = "https://m:5380";
+    record.member = member_text(member);
+    return record;
+  };
+  VoterPicture picture;
+  for (const char* name : {"x", "y"}) {
+    picture.voters.push_back({.id = picture.voters.size() + 1, .name = name, .peer_url = name, .answers = true});
+    picture.nodes.push_back({.id = name, .active = true, .alive = true});
+  }
+  picture.nodes.push_back({.id = "a", .gone = true});
+  picture.nodes.push_back({.id = "b", .active = true, .alive = true});
+  picture.seats.push_back({.node = "a", .record = seat("taken", 7)});
+  picture.seats.push_back({.node = "b", .record = seat("asked", 0)});
+  EXPECT_EQ(next_step(picture).kind, Kind::add);
+  EXPECT_EQ(next_step(picture).node, "b");
+  // Added, and granted; it has not started yet, so that nobody knows its name.
+  picture.voters.push_back({.id = 8, .name = {}, .peer_url = "https://m:5380", .learner = true});
+  EXPECT_EQ(next_step(picture).kind, Kind::remove) << "the commit of the grant was lost: it is added anew";
+  picture.seats.back().record = seat("granted", 8);
+  EXPECT_EQ(next_step(picture).kind, Kind::none);
+  picture.voters.back().answers = true;
+  picture.seats.back().record = seat("taken", 8);
+  EXPECT_EQ(next_step(picture).kind, Kind::promote);
+}
+
 TEST(VoterPlan, TwoMachinesRestAtTwoVotersAndAreCalledDegraded) {
   World world(1, 2, 3);
   world.settle();

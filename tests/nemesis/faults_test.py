@@ -31,9 +31,10 @@ NODES = 3
 FAULTS = int(os.environ.get('HANSA_FAULTS') or (20 if ct.FULL else 3))
 KINDS = [kind for kind in os.environ.get('HANSA_FAULT_KINDS', '').split(',') if kind]
 SEED = os.environ.get('HANSA_SEED', '1')
-WRITE_PAUSE, READ_PAUSE = 0.25, 0.05  # seconds of a client between two requests: the load is steady for hours
-# Of the pushers. In a long run they are slower: what was pushed stays, and a new disk gets all of it again.
-PUSH_PAUSE, LAYER = max(0.3, FAULTS / 100), 8_000
+# Seconds of a client between two requests: the load is steady for hours. In a long run writers and pushers are slower:
+# what they push stays, and a new disk gets all of it again.
+READ_PAUSE, WRITE_PAUSE, PUSH_PAUSE = 0.05, max(0.25, FAULTS / 300), max(0.3, FAULTS / 100)
+LAYER = 8_000  # bytes of an image's layer
 PATIENCE = 120.0  # seconds until a write must go through every node that nothing hurts
 
 
