@@ -207,6 +207,8 @@ TEST_F(EtcdModelTest, AReadAtARevisionShowsThatRevision) {
   EXPECT_EQ(outcome(read("a", false, first + 9)), "range");
   etcd_.compact(first + 1);
   EXPECT_EQ(outcome(read("a", false, first)), "range");
+  etcd_.compact(first);
+  EXPECT_EQ(outcome(read("a", false, first)), "range") << "what is gone does not come back";
 }
 
 TEST_F(EtcdModelTest, AWatchTellsEveryEventOnceInOrder) {

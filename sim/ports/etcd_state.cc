@@ -93,6 +93,7 @@ std::vector<Event> EtcdState::since(Revision from, std::string_view key, std::st
 }
 
 void EtcdState::compact(Revision before) {
+  if (before <= compacted) return;
   compacted = before;
   std::map<std::string_view, Revision> last;  // of each key, its last event before then
   for (const Event& event : events) {

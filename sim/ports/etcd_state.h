@@ -27,7 +27,8 @@ struct EtcdState {
   // Events of [key, end) with mod >= from.
   std::vector<meta::etcd::Event> since(meta::Revision from, std::string_view key, std::string_view end) const;
 
-  // The history before that revision goes, but for what the keys of that moment were.
+  // The history before that revision goes, but for what the keys of that moment were; where it is gone already, nothing
+  // happens.
   void compact(meta::Revision before);
   // What came after revision `to` never happened. REQUIRES: to >= compacted.
   void rewind(meta::Revision to);

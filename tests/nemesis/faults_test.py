@@ -33,7 +33,7 @@ KINDS = [kind for kind in os.environ.get('HANSA_FAULT_KINDS', '').split(',') if 
 SEED = os.environ.get('HANSA_SEED', '1')
 # Seconds of a client between two requests: the load is steady for hours. In a long run writers and pushers are slower:
 # what they push stays, and a new disk gets all of it again.
-READ_PAUSE, WRITE_PAUSE, PUSH_PAUSE = 0.05, max(0.25, FAULTS / 300), max(0.3, FAULTS / 100)
+READ_PAUSE, WRITE_PAUSE, PUSH_PAUSE = 0.04, max(0.25, FAULTS / 400), max(0.3, FAULTS / 100)
 LAYER = 8_000  # bytes of an image's layer
 PATIENCE = 120.0  # seconds until a write must go through every node that nothing hurts
 
