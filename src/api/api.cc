@@ -41,6 +41,7 @@ auth::Credentials credentials_of(const http::Request& request) {
   credentials.several = fields.size() > 1;
   credentials.certificate_name = request.connection.certificate_name;
   credentials.user_agent = std::string(request.headers.get("User-Agent").value_or(""));
+  credentials.client = http::client_network(request.connection.client);
   credentials.ping = request.path() == "/v2/";
   return credentials;
 }
@@ -156,6 +157,10 @@ class Api {
     if (error.code == ErrorCode::denied && !known && services_.authenticator.enabled()) {
       error.code = ErrorCode::unauthenticated;  // whoever logs in may have the right
       error.message = "this needs a login";
+    }
+    if (error.code == ErrorCode::unauthenticated && !services_.authenticator.enabled()) {
+      error.code = ErrorCode::denied;  // nobody can log in here
+      error.message = "nobody may do this here; ask who runs this registry";
     }
     http::Response response = error_response(error);
     // A browser would ask for a password by itself; the web interface does that better.

@@ -12,11 +12,12 @@ namespace hansa::auth {
 
 // One request's proof of who sends it.
 struct Credentials {
-  std::optional<std::string> authorization;  // the Authorization field; absent: none was sent
-  bool several = false;                      // more than one Authorization field: refused
-  std::string certificate_name;              // common name of the client's verified certificate; empty: none
-  std::string user_agent;
-  bool ping = false;  // the request asks for /v2/ itself (see docker_client() in basic_authenticator.h)
+  std::optional<std::string> authorization = {};  // the Authorization field; absent: none was sent
+  bool several = false;                           // more than one Authorization field: refused
+  std::string certificate_name = {};              // common name of the client's verified certificate; empty: none
+  std::string user_agent = {};
+  std::string client = {};  // where the request comes from (http::client_network); empty: not known
+  bool ping = false;        // the request asks for /v2/ itself (see docker_client() in basic_authenticator.h)
 };
 
 class Authenticator {

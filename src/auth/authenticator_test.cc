@@ -1,6 +1,9 @@
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "auth/basic_authenticator.h"
+#include "io/scope.h"
 #include "sim/ports/clock.h"
 #include "sim/ports/random.h"
 #include "sim/ports/world.h"
@@ -189,6 +192,26 @@ TEST_F(Authentication, a_refusal_waits_for_the_fail_delay) {
   EXPECT_LT(world.now() - start, std::chrono::seconds(1));
   EXPECT_EQ(name_of(ask(authenticator, kAliceWrong)), "unauthenticated");
   EXPECT_GE(world.now() - start, std::chrono::seconds(3));
+}
+
+TEST_F(Authentication, one_client_that_guesses_leaves_room_for_the_others_to_log_in) {
+  BasicAuthenticator authenticator(clock, random, with_users());
+  std::map<std::string, std::size_t> seen;
+  {
+    io::TaskScope scope(executor);
+    auto from = [&](std::string client, std::string field) -> io::Task<void> {
+      const auto access = co_await authenticator.authenticate(
+          {.authorization = std::move(field), .certificate_name = {}, .user_agent = {}, .client = client});
+      ++seen[client + " " + name_of(access)];
+    };
+    for (std::size_t i = 0; i < max_password_checks; ++i) scope.spawn("guess", from("guesser", kAliceWrong));
+    scope.spawn("login", from("other", kAlice));
+    ASSERT_TRUE(world.run_until([&] { return scope.running() == 0; }));
+  }
+  EXPECT_EQ(seen["guesser unauthenticated"], max_password_checks_of_one);
+  EXPECT_EQ(seen["guesser too_many"], max_password_checks - max_password_checks_of_one);
+  EXPECT_EQ(seen["other user:alice"], 1U);
+  EXPECT_EQ(name_of(ask(authenticator, {.authorization = kAliceWrong, .client = "guesser"})), "unauthenticated");
 }
 
 TEST_F(Authentication, metrics_are_for_known_callers_unless_a_policy_says_more) {

@@ -68,7 +68,7 @@ io::Task<Result<Access>> BasicAuthenticator::authenticate(Credentials credential
   if (credentials.several) co_return refused("there is more than one Authorization field");
   const bool sent = credentials.authorization && !is_empty(*credentials.authorization);
   if (!sent || !now->settings.users) co_return without_password(*now, credentials);
-  auto result = co_await check_password(now, *credentials.authorization);
+  auto result = co_await check_password(now, *credentials.authorization, credentials.client);
   const bool wrong = !result && result.error().code == ErrorCode::unauthenticated;
   if (wrong && now->settings.fail_delay > io::Duration::zero()) {
     HANSA_CO_CHECK(co_await io::sleep_for(now->settings.fail_delay));
@@ -91,16 +91,28 @@ Result<Access> BasicAuthenticator::without_password(const Current& now, const Cr
   return refused("this needs a login");
 }
 
-io::Task<Result<Access>> BasicAuthenticator::check_password(CurrentPtr now, std::string field) {
+bool BasicAuthenticator::begin_check(const std::string& client) {
+  const std::lock_guard lock(mutex_);
+  if (checks_ >= max_password_checks || !checks_of_one_.take(client)) return false;
+  ++checks_;
+  return true;
+}
+
+void BasicAuthenticator::end_check(const std::string& client) {
+  const std::lock_guard lock(mutex_);
+  --checks_;
+  checks_of_one_.give_back(client);
+}
+
+io::Task<Result<Access>> BasicAuthenticator::check_password(CurrentPtr now, std::string field, std::string client) {
   HANSA_CO_TRY(UserPassword sent, parse_basic(field));
   const std::string user = sent.user;
   if (!remembers(*now, proof_of(sent))) {
-    if (checks_.fetch_add(1) >= max_password_checks) {
-      checks_.fetch_sub(1);
+    if (!begin_check(client)) {
       co_return make_error(ErrorCode::too_many, Subject::request, "too many logins at once; try again in a moment");
     }
     const bool right = co_await verify(now, std::move(sent));
-    checks_.fetch_sub(1);
+    end_check(client);
     if (!right) co_return refused("wrong user or password");
   }
   co_return access_of(user, now->settings, now->policy);

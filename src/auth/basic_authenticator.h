@@ -16,6 +16,7 @@
 #include "auth/basic.h"
 #include "auth/htpasswd.h"
 #include "auth/policy.h"
+#include "base/shares.h"
 #include "io/clock.h"
 #include "io/random.h"
 #include "io/wait.h"
@@ -24,6 +25,7 @@ namespace hansa::auth {
 
 inline constexpr std::size_t max_remembered = 4096;      // verified passwords
 inline constexpr std::size_t max_password_checks = 256;  // waiting or running; more are too_many
+inline constexpr std::size_t max_password_checks_of_one = max_password_checks / 4;  // client: the others get in too
 inline constexpr io::Duration remember_for = std::chrono::minutes(5);
 
 struct AuthSettings {
@@ -63,7 +65,9 @@ class BasicAuthenticator final : public Authenticator {
   using CurrentPtr = std::shared_ptr<Current>;
 
   CurrentPtr current() const;
-  io::Task<Result<Access>> check_password(CurrentPtr now, std::string field);
+  io::Task<Result<Access>> check_password(CurrentPtr now, std::string field, std::string client);
+  bool begin_check(const std::string& client);
+  void end_check(const std::string& client);
   io::Task<bool> verify(CurrentPtr now, UserPassword sent);
   Result<Access> without_password(const Current& now, const Credentials& credentials) const;
   bool remembers(Current& now, const std::string& proof) const;
@@ -74,7 +78,8 @@ class BasicAuthenticator final : public Authenticator {
   std::string key_;  // of the HMAC
   mutable std::mutex mutex_;
   CurrentPtr current_;
-  std::atomic<std::size_t> checks_ = 0;
+  std::size_t checks_ = 0;                            // under mutex_
+  Shares checks_of_one_{max_password_checks_of_one};  // under mutex_
   std::atomic<std::uint64_t> hashes_computed_ = 0;
 };
 

@@ -84,6 +84,14 @@ bool needs_restart(const config::Config& a, const config::Config& b) {
          a.scrub_interval != b.scrub_interval;
 }
 
+// Whether the users of `fresh` without its TLS, which a reload does not change, would let everybody in, though neither
+// of the two files does so by itself.
+bool opens_until_restart(const config::Http& now, const config::Http& fresh) {
+  const bool fresh_has_login = !fresh.htpasswd.empty() || fresh.client_certificates();
+  const bool now_has_login = !now.htpasswd.empty() || now.client_certificates();
+  return now_has_login && fresh_has_login && fresh.htpasswd.empty() && !now.client_certificates();
+}
+
 }  // namespace
 
 void block_signals() {
@@ -302,10 +310,17 @@ void Application::reload() {
         log_.warn("some changes of the configuration need a restart; they are not in force yet",
                   {{"file", config_.file}});
       }
-      config_.http.policy = fresh->http.policy;
-      config_.http.realm = fresh->http.realm;
-      config_.http.htpasswd = fresh->http.htpasswd;
-      config_.http.fail_delay = fresh->http.fail_delay;
+      if (opens_until_restart(config_.http, fresh->http)) {
+        log_.error(
+            "the new way of logging in needs a restart; until then the old users and rights stay in force, for "
+            "without them everybody could do everything",
+            {{"file", config_.file}});
+      } else {
+        config_.http.policy = fresh->http.policy;
+        config_.http.realm = fresh->http.realm;
+        config_.http.htpasswd = fresh->http.htpasswd;
+        config_.http.fail_delay = fresh->http.fail_delay;
+      }
       config_.log_level = fresh->log_level;
       log_.set_level(config_.log_level);
     }

@@ -66,6 +66,16 @@ class Reload(ht.TestCase):
         self.assertEqual(server.request('GET', '/v2/').status, 200)
         self.assertIsNone(server.process.poll())
 
+    def test_client_certificates_in_place_of_passwords_open_nothing_before_the_restart(self):
+        server = self.server(users={'alice': 'a'})
+        certificates = ht.Certificates(server.folder / 'tls')
+        del server.config['http']['auth']
+        server.config['http']['tls'] = {'cert': str(certificates.cert), 'key': str(certificates.key), 'cacert': str(certificates.ca)}
+        server.config_file.write_text(json.dumps(server.config))
+        self.until(lambda: 'needs a restart; until then the old users' in server.log())
+        self.assertEqual(server.request('GET', '/v2/').status, 401)
+        self.assertEqual(self.status(server, 'alice:a'), 200)
+
     def test_what_needs_a_restart_says_so_at_a_hang_up(self):
         server = self.server()
         server.config['http']['port'] = str(ht.free_port())
@@ -132,6 +142,14 @@ class Reload(ht.TestCase):
         self.assertEqual(names('alice'), ['lib/app'])
         self.assertEqual(names('bob'), ['lib/app', 'team/app'])
         self.assertEqual(names(None), ['lib/app'])
+
+    def test_a_right_that_nobody_can_get_by_logging_in_is_403(self):
+        rights = {'repositories': {'**': {'anonymousPolicy': ['read', 'create']}}}
+        server = self.server(config={'http': {'accessControl': rights}})
+        manifest = server.push_image('team/app', 'v1')
+        other = dict(json.loads(server.request('GET', '/v2/team/app/manifests/v1').body), annotations={'a': 'b'})
+        moved = server.request('PUT', '/v2/team/app/manifests/v1', json.dumps(other).encode(), {'Content-Type': ht.OCI_MANIFEST})
+        self.assertEqual((moved.status, json.loads(moved.body)['errors'][0]['code']), (403, 'DENIED'), manifest)
 
 
 if __name__ == '__main__':
