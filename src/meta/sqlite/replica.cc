@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <mutex>
+#include <set>
 
 #include "meta/sqlite/record_sums.h"
 #include "meta/sqlite/record_tables.h"
@@ -61,6 +62,7 @@ class RealReplica final : public Replica {
   void abandon_load();
   Result<void> merge(std::span<const KeyValue> page, bool last);
   Result<std::vector<KeyValue>> existing(const std::string& to, bool last);
+  Result<void> add_untold(Revision revision);
 
   Logger& log_;
   ViewFile file_;
@@ -68,10 +70,11 @@ class RealReplica final : public Replica {
   std::unique_ptr<RealConnection> connection_;
   mutable std::mutex mutex_;
   ReplicaPosition position_;
-  bool loading_ = false;          // the connection's transaction is a load's
-  std::size_t load_records_ = 0;  // in that transaction
-  std::string load_after_;        // keys up to it are loaded
-  ChangeSet load_changes_;        // what the load changed so far
+  bool loading_ = false;                  // the connection's transaction is a load's
+  std::size_t load_records_ = 0;          // in that transaction
+  std::string load_after_;                // keys up to it are loaded
+  ChangeSet load_changes_;                // what the load changed since its last part
+  std::map<std::string, Change> untold_;  // parts that were committed, of loads that broke off too, by key
 };
 
 Result<void> RealReplica::open() {
@@ -224,6 +227,10 @@ Result<void> RealReplica::load_step(Work work) {
 // it loads anew.
 Result<void> RealReplica::split_load() {
   HANSA_CHECK(connection_->execute("DELETE FROM origin;COMMIT;"));
+  for (auto& change : std::exchange(load_changes_, {}).changes) {
+    std::string key = change.now.key;
+    untold_.insert_or_assign(std::move(key), std::move(change));
+  }
   HANSA_CHECK(publish());
   load_records_ = 0;
   return connection_->execute("BEGIN IMMEDIATE");
@@ -283,9 +290,31 @@ Result<void> RealReplica::load(std::span<const KeyValue> page) {
   });
 }
 
+// What parts changed that the last one did not; what is not there any more went with the file.
+Result<void> RealReplica::add_untold(Revision revision) {
+  std::set<std::string_view> told;
+  for (const auto& change : load_changes_.changes) told.insert(change.now.key);
+  std::vector<Change> more;
+  for (const auto& [key, change] : untold_) {
+    if (told.contains(key)) continue;
+    HANSA_TRY(auto find, connection_->prepare("SELECT 1 FROM kv WHERE k=?1"));
+    HANSA_TRY(const bool found, find.bind(1, std::string_view(key)).step());
+    more.push_back(change);
+    if (found) continue;
+    more.back() = {.now = {}, .deleted = true};
+    more.back().now.key = key;
+    more.back().now.mod = revision;
+  }
+  std::ranges::move(more, std::back_inserter(load_changes_.changes));
+  std::ranges::sort(load_changes_.changes, {},
+                    [](const Change& change) -> const std::string& { return change.now.key; });
+  return {};
+}
+
 Result<ChangeSet> RealReplica::finish_load(Revision revision, std::string origin) {
   HANSA_CHECK(load_step([&]() -> Result<void> {
     HANSA_CHECK(merge({}, true));
+    HANSA_CHECK(add_untold(revision));
     for (auto* projection : projections_) HANSA_CHECK(projection->history_lost(*connection_, revision));
     HANSA_CHECK(write_origin(origin));
     HANSA_CHECK(set_meta(*connection_, "revision", static_cast<std::int64_t>(revision)));
@@ -294,6 +323,7 @@ Result<ChangeSet> RealReplica::finish_load(Revision revision, std::string origin
   }));
   loading_ = false;
   file_.set_whole();
+  untold_.clear();
   load_changes_.revision = revision;
   return std::exchange(load_changes_, {});
 }

@@ -51,7 +51,7 @@ class Replica {
   // and moves the position. Readers see the old state until finish_load; or, past load_transaction_limit changes,
   // states between, so the owner must not answer from it meanwhile: the file then has no origin until the end, so that
   // who opens it after a crash knows. Any other writing call abandons a load. Projections learn that history was lost.
-  // Returns what changed, for listeners.
+  // Returns what changed, for listeners, with what loads before it committed in part and did not tell.
   virtual Result<void> begin_load() = 0;
   virtual Result<void> load(std::span<const KeyValue> page) = 0;
   virtual Result<ChangeSet> finish_load(Revision revision, std::string origin) = 0;

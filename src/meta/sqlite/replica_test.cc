@@ -276,6 +276,38 @@ TYPED_TEST(ReplicaTest, ALargeLoadIsDividedAndAFileThatHasPartOfItHasNoOrigin) {
   EXPECT_EQ(this->shown(*this->replica).size(), records.size());
 }
 
+TYPED_TEST(ReplicaTest, WhatALoadThatBrokeOffHadCommittedIsToldByTheNextOne) {
+  this->apply({this->origin.change({{"a", "1"}})});
+  ASSERT_TRUE(this->replica->set_origin("origin"));
+  const auto key = [](std::size_t i) { return "k" + std::to_string(1'000'000 + i); };
+  for (std::size_t i = 0; i < load_transaction_limit + 10; ++i) {
+    this->origin.records[key(i)] = {.key = key(i), .value = "v", .create = 12, .mod = 12, .version = 1};
+  }
+  this->origin.revision = 12;
+  ASSERT_TRUE(this->replica->begin_load());
+  const auto first = this->origin.all();
+  ASSERT_TRUE(this->replica->load(std::span(first).first(load_transaction_limit + 5)));
+  // The rest cannot be had. Meanwhile one record is changed, and one deleted.
+  this->origin.records.erase(key(1));
+  this->origin.records[key(2)].value = "w";
+  this->origin.records[key(2)].mod = 13;
+  this->origin.revision = 13;
+  ASSERT_TRUE(this->replica->begin_load());
+  ASSERT_TRUE(this->replica->load(this->origin.all()));
+  const auto told = this->replica->finish_load(13, "origin");
+  ASSERT_TRUE(told);
+  EXPECT_EQ(told->changes.size(), load_transaction_limit + 10);
+  const auto of = [&](const std::string& name) {
+    const auto found = std::ranges::find(told->changes, name, [](const Change& change) { return change.now.key; });
+    if (found == told->changes.end()) return std::string("untold");
+    return found->deleted ? "deleted" : found->now.value;
+  };
+  EXPECT_EQ(of(key(0)), "v");
+  EXPECT_EQ(of(key(1)), "deleted");
+  EXPECT_EQ(of(key(2)), "w");
+  EXPECT_EQ(of(key(load_transaction_limit + 9)), "v");
+}
+
 TYPED_TEST(ReplicaTest, DiscardingLeavesNothing) {
   this->apply({this->origin.change({{"a", "1"}})});
   ASSERT_TRUE(this->replica->set_origin("origin"));
