@@ -83,7 +83,8 @@ struct StoredBlob {
 struct ScrubReport {
   std::uint64_t checked = 0;  // blobs
   std::uint64_t checked_bytes = 0;
-  std::vector<oci::Digest> corrupt;  // quarantined
+  std::vector<oci::Digest> corrupt;     // quarantined
+  std::vector<oci::Digest> unreadable;  // the disk gives errors for them; they stay where they are
 };
 
 class BlobStore {

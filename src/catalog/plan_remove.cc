@@ -147,9 +147,15 @@ Result<Plan> plan_sweep(const Planning& planning, const oci::RepositoryName& nam
     if (again) continue;
     HANSA_TRY(const bool may_go, planning.view.sweepable(name, item, rules));
     if (!may_go) continue;
+    // A record may be several times what it holds (JSON escapes), and a commit that is too large would be so each time.
+    std::optional<Draft> without;
+    if (draft.bytes() > sweep_bytes / 2) without = draft;
     HANSA_CHECK(draft_sweep(planning, name, item, draft));
+    if (without && draft.bytes() > sweep_bytes) {
+      draft = *std::move(without);
+      break;
+    }
     taken.push_back(&item);
-    if (draft.bytes() + max_record_details * 2 > sweep_bytes) break;
   }
   if (draft.writes() == writes_of_gate) return Plan{};
   return std::move(draft).plan();

@@ -112,6 +112,20 @@ std::vector<ReferenceItem> references_of(const oci::Manifest& manifest) {
   return items;
 }
 
+namespace {
+
+// Bytes of the text in JSON, where a control character takes six.
+std::size_t escaped_size(std::string_view text) {
+  std::size_t bytes = 0;
+  for (const char c : text) {
+    const bool control = static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+    bytes += control ? 6 : c == '"' || c == '\\' ? 2 : 1;
+  }
+  return bytes;
+}
+
+}  // namespace
+
 ManifestRecord make_manifest_record(const oci::Manifest& manifest) {
   ManifestRecord record;
   record.kind = manifest.kind;
@@ -123,7 +137,7 @@ ManifestRecord make_manifest_record(const oci::Manifest& manifest) {
   record.references = references_of(manifest);
   constexpr std::size_t per_reference = 100;  // digest, size, punctuation
   std::size_t bytes = 0;
-  for (const auto& [name, value] : record.annotations) bytes += name.size() + value.size();
+  for (const auto& [name, value] : record.annotations) bytes += escaped_size(name) + escaped_size(value);
   for (const ReferenceItem& item : record.references) bytes += per_reference + item.descriptor.media_type.size();
   if (bytes > max_record_details) {
     record.details_in_body = true;

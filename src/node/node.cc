@@ -332,8 +332,13 @@ void RealNode::start_upkeep() {
 io::Task<void> check_everything(upkeep::Upkeep& upkeep, Logger& log) {
   constexpr std::uint64_t rate = 200 * MiB;
   auto report = co_await upkeep.scrub(nullptr, rate);
-  if (report)
-    log.info("checked the bytes of this folder", {{"blobs", report->checked}, {"corrupt", report->corrupt.size()}});
+  if (report) {
+    log.info(
+        "checked the bytes of this folder",
+        {{"blobs", report->checked}, {"corrupt", report->corrupt.size()}, {"unreadable", report->unreadable.size()}});
+  } else if (report.error().code != ErrorCode::cancelled) {
+    log.error("the bytes of this folder were not all checked; run `hansa scrub`", {{"error", report.error().message}});
+  }
 }
 
 io::Task<void> RealNode::reserve_loop() {

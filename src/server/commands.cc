@@ -122,12 +122,22 @@ io::Task<void> scrub_into(node::Node* node, std::uint64_t rate, Result<blob::Scr
   *out = co_await node->scrub(nullptr, rate);
 }
 
-int print_scrub(std::uint64_t checked, std::uint64_t bytes, std::size_t corrupt) {
+struct ScrubFindings {
+  std::size_t corrupt = 0;
+  std::size_t unreadable = 0;
+};
+
+int print_scrub(std::uint64_t checked, std::uint64_t bytes, const ScrubFindings& found) {
   std::printf("%llu blobs checked (%llu bytes), %zu corrupt\n", static_cast<unsigned long long>(checked),
-              static_cast<unsigned long long>(bytes), corrupt);
-  if (corrupt == 0) return 0;
-  std::printf("what is corrupt was moved to the folder \"quarantine\" and is not served; push it again to heal it\n");
-  return failed;
+              static_cast<unsigned long long>(bytes), found.corrupt);
+  if (found.corrupt > 0) {
+    std::printf("what is corrupt was moved to the folder \"quarantine\" and is not served; push it again to heal it\n");
+  }
+  if (found.unreadable > 0) {
+    std::printf("%zu cannot be read: the disk gives errors for them; look at its state, and replace it\n",
+                found.unreadable);
+  }
+  return found.corrupt + found.unreadable == 0 ? 0 : failed;
 }
 
 int scrub_offline(const config::Config& config, std::uint64_t rate, ServerLog& log) {
@@ -139,12 +149,14 @@ int scrub_offline(const config::Config& config, std::uint64_t rate, ServerLog& l
   io::asio::run_and_wait(offline.executor(), scrub_into(&offline.node(), rate, &report));
   if (!report) return fail(report.error());
   for (const auto& digest : report->corrupt) std::printf("corrupt %s\n", digest.text().c_str());
-  return print_scrub(report->checked, report->checked_bytes, report->corrupt.size());
+  for (const auto& digest : report->unreadable) std::printf("unreadable %s\n", digest.text().c_str());
+  return print_scrub(report->checked, report->checked_bytes,
+                     {.corrupt = report->corrupt.size(), .unreadable = report->unreadable.size()});
 }
 
 // The lines of the running server (see control.h) as a person reads them.
 struct ScrubLines {
-  std::size_t corrupt = 0;
+  ScrubFindings found;
   bool done = false;
   int code = failed;
 
@@ -153,14 +165,17 @@ struct ScrubLines {
     std::string kind;
     words >> kind;
     if (kind == "corrupt") {
-      ++corrupt;
+      ++found.corrupt;
+      std::printf("%s\n", std::string(line).c_str());
+    } else if (kind == "unreadable") {
+      ++found.unreadable;
       std::printf("%s\n", std::string(line).c_str());
     } else if (kind == "done") {
       std::uint64_t checked = 0;
       std::uint64_t bytes = 0;
       words >> checked >> bytes;
       done = true;
-      code = print_scrub(checked, bytes, corrupt);
+      code = print_scrub(checked, bytes, found);
     } else if (kind == "error") {
       done = true;
       std::fprintf(stderr, "hansa: the running server says: %s\n", std::string(line.substr(6)).c_str());

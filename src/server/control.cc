@@ -83,6 +83,7 @@ std::string summary(const Result<blob::ScrubReport>& report) {
   if (!report) return "error " + report.error().message + "\n";
   std::string text;
   for (const auto& digest : report->corrupt) text += "corrupt " + digest.text() + "\n";
+  for (const auto& digest : report->unreadable) text += "unreadable " + digest.text() + "\n";
   return text + "done " + std::to_string(report->checked) + " " + std::to_string(report->checked_bytes) + "\n";
 }
 

@@ -47,7 +47,7 @@ io::Task<Result<void>> Upkeep::collect() {
   HANSA_CO_TRY(const auto leader, co_await collector_.hold());
   if (leader) {
     HANSA_CO_CHECK(
-        co_await each_repository([this](oci::RepositoryName name) { return sweep_repository(std::move(name)); }));
+        co_await each_repository([this](oci::RepositoryName name) { return sweep_or_tell(std::move(name)); }));
   }
   if (ports_.may_sweep && !ports_.may_sweep()) {
     ports_.log.warn("no bytes are removed while the metadata store's alarm stands");
@@ -131,6 +131,18 @@ io::Task<Result<void>> Upkeep::each_repository(Visit visit) {
   }
 }
 
+// What is wrong with one repository must not keep the others, and the bytes, from being collected.
+io::Task<Result<void>> Upkeep::sweep_or_tell(oci::RepositoryName name) {
+  const std::string text = name.text();
+  auto swept = co_await sweep_repository(std::move(name));
+  if (swept) co_return swept;
+  const ErrorCode code = swept.error().code;
+  const bool its_own = code == ErrorCode::invalid || code == ErrorCode::corrupt || code == ErrorCode::internal;
+  if (!its_own) co_return swept;
+  ports_.log.error("a repository is not collected", {{"repository", text}, {"error", swept.error().message}});
+  co_return Result<void>{};
+}
+
 io::Task<Result<void>> Upkeep::sweep_repository(oci::RepositoryName name) {
   HANSA_CO_CHECK(co_await expire_repository(name));
   HANSA_CO_TRY(const auto judgement, co_await judge(name));
@@ -147,11 +159,12 @@ io::Task<Result<std::vector<catalog::SweepItem>>> Upkeep::next_removals(const oc
                                                                         std::optional<catalog::SweepCursor>& cursor) {
   io::TaskContext& context = co_await io::current_context();
   if (context.cancelled()) co_return make_error(ErrorCode::cancelled, "collection was stopped");
-  catalog::SweepPage page;
-  {
-    HANSA_CO_TRY(auto view, ports_.catalog.snapshot());
-    HANSA_CO_TRY(page, view.sweep_candidates(name, judgement.rules, *cursor, scan_rows));
-  }
+  // A page reads thousands of rows, and where nothing is to be removed one page follows the other: not on the loop.
+  auto look = [this, &name, &judgement, from = *cursor]() -> Result<catalog::SweepPage> {
+    HANSA_TRY(auto view, ports_.catalog.snapshot());
+    return view.sweep_candidates(name, judgement.rules, from, scan_rows);
+  };
+  HANSA_CO_TRY(auto page, co_await io::blocking(io::Pool::metadata, std::move(look)));
   cursor = page.next;
   std::erase_if(page.items, [&judgement](const catalog::SweepItem& item) {
     return item.kind == catalog::SweepKind::manifest && judgement.kept.contains(item.digest);

@@ -117,9 +117,10 @@ io::Task<void> Upkeep::scrub_loop() {
       ports_.log.warn("scrub did not finish", {{"error", report.error().message}});
       continue;
     }
-    ports_.log.info(
-        "scrub finished",
-        {{"blobs", report->checked}, {"bytes", report->checked_bytes}, {"corrupt", report->corrupt.size()}});
+    ports_.log.info("scrub finished", {{"blobs", report->checked},
+                                       {"bytes", report->checked_bytes},
+                                       {"corrupt", report->corrupt.size()},
+                                       {"unreadable", report->unreadable.size()}});
   }
 }
 
@@ -138,6 +139,11 @@ io::Task<Result<blob::ScrubReport>> Upkeep::scrub(std::function<void(const blob:
       auto checked = co_await ports_.maintenance.scrub(entry.digest);
       if (!checked && checked.error().code == ErrorCode::corrupt) {
         report.corrupt.push_back(entry.digest);
+      } else if (!checked && checked.error().code == ErrorCode::io) {
+        // A bad sector must not keep everything behind it from being checked.
+        report.unreadable.push_back(entry.digest);
+        ports_.log.error("a blob cannot be read, so that nobody knows whether it is whole",
+                         {{"digest", entry.digest.text()}, {"error", checked.error().message}});
       } else if (!checked) {
         co_return checked.error();
       }

@@ -120,6 +120,7 @@ class Upkeep {
   // Ends with the first error of `visit`.
   using Visit = std::function<io::Task<Result<void>>(oci::RepositoryName)>;
   io::Task<Result<void>> each_repository(Visit visit);
+  io::Task<Result<void>> sweep_or_tell(oci::RepositoryName name);
   io::Task<Result<void>> sweep_repository(oci::RepositoryName name);
   io::Task<Result<void>> sweep_chunks(oci::RepositoryName name, catalog::SweepRules rules,
                                       std::vector<catalog::SweepItem> items);

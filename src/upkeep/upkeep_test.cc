@@ -1,6 +1,8 @@
 // What a node does in the background, on a whole node with a tick of one second (grace: 8 s).
 #include "upkeep/upkeep.h"
 
+#include <algorithm>
+
 #include "node/testing/bed.h"
 
 namespace hansa::node::testing {
@@ -95,6 +97,22 @@ TEST_F(UpkeepTest, ReferrerLivesAsLongAsItsSubject) {
   ASSERT_TRUE(bed.remove("team/app", digest(subject).text()));
   live(40);
   EXPECT_EQ(bed.pull("team/app", digest(signature).text()), "not_found");
+}
+
+// A control character takes six bytes in a record, so that a few such manifests are more than one commit may hold.
+TEST_F(UpkeepTest, ManifestsWhoseRecordsAreLargeAreCollectedTooAndKeepNothingElseFromIt) {
+  std::string value;
+  for (int i = 0; i < 31'000; ++i) value += "\\u0001";
+  const std::string more = R"(,"annotations":{"k":")" + value + "\"}";
+  std::vector<std::string> bodies;
+  for (const char* layer : {"one", "two", "three", "four"}) {
+    bodies.push_back(bed.push_image("team/app", "", {layer}, more));
+  }
+  bed.push_blob("team/zoo", "loose");
+  live(50);
+  for (const auto& body : bodies) EXPECT_EQ(bed.pull("team/app", digest(body).text()), "not_found");
+  EXPECT_FALSE(bed.has_file(digest("one")));
+  EXPECT_FALSE(bed.has_file(digest("loose")));
 }
 
 TEST_F(UpkeepTest, BlobsSharedByRepositoriesGoWithTheLast) {
@@ -212,6 +230,20 @@ TEST_F(UpkeepTest, PeriodicScrubFindsDamage) {
   EXPECT_EQ(watched.node->status().corrupt_blobs, 0U);
   watched.run_for(std::chrono::minutes(20));
   EXPECT_EQ(watched.node->status().corrupt_blobs, 1U);
+}
+
+TEST_F(UpkeepTest, ABlobThatCannotBeReadIsToldAndDoesNotEndTheScrub) {
+  std::vector<std::string> blobs = {"one", "two"};
+  std::ranges::sort(blobs, {}, [](const std::string& content) { return digest(content); });
+  for (const auto& content : blobs) bed.push_blob("team/app", content);
+  const std::string hex = digest(blobs[1]).hex();
+  bed.disk.flip("/data/blobs/sha256/" + hex.substr(0, 2) + "/" + hex, 0);
+  bed.disk.fail({.call = sim::Call::read});
+  const auto report = bed.run(bed.node->scrub(nullptr, 0));
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->unreadable, std::vector{digest(blobs[0])});
+  EXPECT_EQ(report->corrupt, std::vector{digest(blobs[1])});
+  EXPECT_EQ(bed.pull_blob("team/app", digest(blobs[0])), blobs[0]) << "it stays where it is";
 }
 
 }  // namespace
