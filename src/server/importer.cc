@@ -1,8 +1,10 @@
 #include "server/importer.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "io/byte_source.h"
 #include "io/wait.h"
@@ -91,7 +93,7 @@ Result<LayoutIndex> parse_layout_index(std::string_view text) {
       index.problems.push_back("a row of \"manifests\" is left out: " + digest.error().message);
       continue;
     }
-    LayoutEntry& entry = index.entries[*digest];
+    LayoutEntry& entry = index.entries.try_emplace(*digest, LayoutEntry{.row = index.entries.size()}).first->second;
     entry.media_type = text_of(row, "mediaType");
     const auto annotations = row.find("annotations");
     if (annotations == row.end() || !annotations->is_object()) continue;
@@ -113,6 +115,24 @@ std::string guess_media_type(std::string_view body) {
   return std::string(json.contains("manifests") ? oci::media_type::image_index : oci::media_type::image_manifest);
 }
 
+namespace {
+
+// By the times of the manifests' files, which is when they were pushed; of the same time in the order of their rows.
+// Retention ranks what was pushed between two ticks by the order of its records.
+std::vector<std::pair<oci::Digest, LayoutEntry>> in_order_of_push(const LayoutIndex& index, const std::string& layout) {
+  std::vector<std::pair<oci::Digest, LayoutEntry>> out(index.entries.begin(), index.entries.end());
+  std::map<oci::Digest, std::filesystem::file_time_type> times;
+  for (const auto& [digest, entry] : out) {
+    std::error_code error;
+    const auto time = std::filesystem::last_write_time(layout_file(layout, digest), error);
+    times[digest] = error ? std::filesystem::file_time_type::min() : time;
+  }
+  std::ranges::sort(out, {}, [&times](const auto& one) { return std::pair(times.at(one.first), one.second.row); });
+  return out;
+}
+
+}  // namespace
+
 io::Task<void> Importer::run(std::vector<Layout> layouts) {
   for (const Layout& layout : layouts) {
     taken_.clear();
@@ -132,7 +152,7 @@ io::Task<Result<void>> Importer::take_layout(Layout layout) {
   auto index = parse_layout_index(text);
   if (!index) co_return std::move(index).error().with_context("index.json");
   for (const auto& problem : index->problems) report_.problems.push_back(layout.path + "/index.json: " + problem);
-  for (const auto& [digest, entry] : index->entries) {
+  for (const auto& [digest, entry] : in_order_of_push(*index, layout.path)) {
     auto taken = co_await take_manifest(layout, digest, entry.media_type, entry.tags, max_layout_depth);
     if (!taken) {
       report_.problems.push_back(layout.path + ": the manifest " + digest.text() + ": " + taken.error().message);

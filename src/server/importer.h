@@ -24,8 +24,9 @@ struct Layout {
 
 // One row of an index.json, the rows of one digest joined.
 struct LayoutEntry {
-  std::string media_type;
-  std::vector<oci::Tag> tags;
+  std::string media_type = {};
+  std::vector<oci::Tag> tags = {};
+  std::size_t row = 0;  // its first
 };
 
 struct LayoutIndex {

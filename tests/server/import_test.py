@@ -172,6 +172,22 @@ class Import(ht.TestCase):
         done = self.hansa('import', self.folder / 'zot', '--root', self.folder / 'root')
         self.assertEqual(done.returncode, 0, done.stderr)
 
+    def test_retention_by_count_keeps_the_tags_that_were_pushed_last(self):
+        root = self.folder / 'root'
+        layout = root / 'team/app'
+        ht.make_layout(layout, 'v0', seed=0)
+        body = json.loads((blob_path(layout, json.loads((layout / 'index.json').read_text())['manifests'][0]['digest'])).read_text())
+        for n in range(1, 10):
+            row = add_row(layout, ht.OCI_MANIFEST, dict(body, annotations={'n': str(n)}), f'v{n}')
+            os.utime(blob_path(layout, row['digest']), (1_700_000_000 + n, 1_700_000_000 + n))
+        first = json.loads((layout / 'index.json').read_text())['manifests'][0]['digest']
+        os.utime(blob_path(layout, first), (1_700_000_000, 1_700_000_000))
+        keep = {'repositories': ['**'], 'keepTags': [{'patterns': ['v.*'], 'mostRecentlyPushedCount': 2}]}
+        server = self.server(root=root, config={'storage': {'gcDelay': '4s', 'gcInterval': '1s', 'retention': {'delay': '4s', 'policies': [keep]}}})
+        tags = lambda: json.loads(server.request('GET', '/v2/team/app/tags/list').body)['tags']
+        ht.wait_for(lambda: len(tags()) == 2, 60, 'retention keeps two tags')
+        self.assertEqual(tags(), ['v8', 'v9'])
+
     def test_nothing_to_import_is_said(self):
         (self.folder / 'nothing').mkdir()
         for source in (self.folder / 'nothing', self.folder / 'absent'):
