@@ -4,6 +4,8 @@
 #include <cstring>
 #include <map>
 #include <optional>
+#include <span>
+#include <string_view>
 #include <vector>
 
 #include "meta/sqlite/vfs.h"
@@ -12,6 +14,8 @@ namespace hansa::meta::sqlite {
 namespace {
 
 constexpr std::size_t header_bytes = 32;
+constexpr std::string_view empty_mark = "hansa: nothing of this is needed";  // in the place of the header
+static_assert(empty_mark.size() == header_bytes);
 constexpr std::size_t frame_header_bytes = 24;
 constexpr std::size_t frame_bytes = frame_header_bytes + page_size;
 constexpr std::size_t sector = 512;  // what a disk writes whole or not at all
@@ -174,6 +178,7 @@ Result<LogUse> check_log(io::File& log, io::File& database, const std::string& p
   std::vector<std::byte> bytes(frame_bytes);
   HANSA_TRY(const std::size_t head, log.read(0, Bytes(bytes).first(header_bytes)));
   if (head < header_bytes) return LogUse::read;
+  if (std::memcmp(bytes.data(), empty_mark.data(), header_bytes) == 0) return LogUse::empty;
   Walk walk(ConstBytes(bytes).first(header_bytes));
   const bool header_fits = !walk.misfit();
   for (std::uint64_t offset = header_bytes;; offset += frame_bytes) {
@@ -186,6 +191,15 @@ Result<LogUse> check_log(io::File& log, io::File& database, const std::string& p
     break;
   }
   return header_fits ? LogUse::read : LogUse::empty;
+}
+
+Result<void> empty_log(io::File& log) {
+  HANSA_TRY(const std::uint64_t size, log.size());
+  if (size >= header_bytes) {
+    HANSA_CHECK(log.write(0, std::as_bytes(std::span(empty_mark))));
+    HANSA_CHECK(log.sync());
+  }
+  return log.truncate(0);
 }
 
 }  // namespace hansa::meta::sqlite

@@ -13,6 +13,9 @@
 // The pages of the log are therefore compared with those of the database. Such a log must be emptied before SQLite
 // writes to it: it would keep the header's salts, and the old frames behind the new ones would look like damage later.
 //
+// A log that is cut off to nothing is marked first (empty_log): a power cut amidst the truncation may leave any part of a
+// file, and the log's beginning without its end would put older pages over newer ones that the database has already.
+//
 // Not told apart: damage to the last transaction alone, which looks like one that power failure tore.
 #pragma once
 
@@ -32,5 +35,10 @@ enum class LogUse : std::uint8_t {
 // corrupt, with what to do, if acknowledged transactions cannot be read. `path`: of the log. Reads only; blocks.
 // REQUIRES: a log of this room's pages (vfs.h), of a database with synchronous=FULL.
 Result<LogUse> check_log(io::File& log, io::File& database, const std::string& path);
+
+// Cuts the log off to nothing, in two durable steps: its header becomes a mark that check_log() takes for `empty` and
+// SQLite for no log, then the file is truncated. The truncation itself is not synced. Blocks.
+// REQUIRES: all of it is in the database, durably.
+Result<void> empty_log(io::File& log);
 
 }  // namespace hansa::meta::sqlite

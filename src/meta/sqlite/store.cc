@@ -114,7 +114,7 @@ Result<void> RealStore::check_last_log() {
   HANSA_TRY(auto database, vfs_.disk().open(options_.database.path, io::OpenMode::read));
   HANSA_TRY(const LogUse use, check_log(*log, *database, path));
   if (use == LogUse::read) return {};
-  HANSA_CHECK(log->truncate(0));
+  HANSA_CHECK(empty_log(*log));
   return log->sync();
 }
 

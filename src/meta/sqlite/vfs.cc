@@ -9,6 +9,7 @@
 #include <cstring>
 #include <new>
 
+#include "meta/sqlite/log_check.h"
 #include "meta/sqlite/vfs_state.h"
 
 namespace hansa::meta::sqlite {
@@ -150,7 +151,8 @@ int close_file(sqlite3_file* file) {
 int truncate_file(sqlite3_file* file, sqlite3_int64 size) {
   Open& open = of(file);
   if (open.wal) open.state->forget_from(static_cast<std::uint64_t>(size));
-  auto done = open.file->truncate(static_cast<std::uint64_t>(size));
+  // SQLite cuts its log off only once all of it is in the database.
+  auto done = open.wal && size == 0 ? empty_log(*open.file) : open.file->truncate(static_cast<std::uint64_t>(size));
   return done ? SQLITE_OK : code_of(done.error(), SQLITE_IOERR_TRUNCATE);
 }
 
