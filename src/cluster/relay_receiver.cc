@@ -1,4 +1,6 @@
 // What this node keeps of its peers' uploads.
+#include <algorithm>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "cluster/copies_parts.h"
@@ -51,6 +53,28 @@ Error not_kept() {
   return make_error(ErrorCode::not_found, Subject::upload, "this member keeps nothing of that upload");
 }
 
+// A body without its first bytes, which are here already.
+class Rest final : public io::ByteSource {
+ public:
+  Rest(std::shared_ptr<io::ByteSource> body, std::uint64_t skip) : body_(std::move(body)), left_(skip) {}
+
+  io::Task<Result<std::size_t>> read(Bytes out) override {
+    while (true) {
+      HANSA_CO_TRY(const std::size_t got, co_await body_->read(out));
+      const auto skipped = static_cast<std::size_t>(std::min<std::uint64_t>(got, left_));
+      left_ -= skipped;
+      if (got > 0 && skipped == got) continue;
+      std::memmove(out.data(), out.data() + skipped, got - skipped);
+      co_return got - skipped;
+    }
+  }
+  std::uint64_t left() const { return left_; }  // bytes to skip
+
+ private:
+  const std::shared_ptr<io::ByteSource> body_;
+  std::uint64_t left_;
+};
+
 }  // namespace
 
 void Relays::serve(PeerDispatch& dispatch) {
@@ -79,7 +103,8 @@ std::optional<Relays::Kept> Relays::kept(const std::string& id) const {
 
 // ---- one request --------------------------------------------------------------------------------------------------
 
-// Busy for the caller; made when the upload begins.
+// Busy for the caller; made when the upload begins. A sender that begins anew finds what it had sent: it may be the only
+// other copy of what a client was told to be there, until all has come again.
 io::Task<Result<std::shared_ptr<Relays::Received>>> Relays::take(io::NodeId from, RelayedUpload upload,
                                                                  std::uint64_t offset) {
   std::shared_ptr<Received> received;
@@ -93,7 +118,9 @@ io::Task<Result<std::shared_ptr<Relays::Received>>> Relays::take(io::NodeId from
       }
       if (slot->busy) co_return under_way();
       slot->busy = true;
-      if (slot->from == from && slot->upload.term == upload.term && slot->size == offset) co_return slot;
+      if (slot->from == from && slot->upload.term == upload.term && (slot->size == offset || offset == 0)) {
+        co_return slot;
+      }
       old = slot;
     } else if (received_.size() > options_.max_received) {
       received_.erase(upload.id);
@@ -226,9 +253,15 @@ io::Task<Result<io::PeerResponse>> Relays::on_append(io::NodeId from, io::PeerRe
   HANSA_CO_TRY(auto asked, read_asked(request.arguments, "offset"));
   HANSA_CO_TRY(auto received, co_await take(std::move(from), std::move(asked.upload), asked.number));
   Result<void> done;
-  if (request.body != nullptr) done = co_await take_in(received, std::move(request.body));
+  bool fits = true;
+  if (request.body != nullptr) {
+    const auto rest = std::make_shared<Rest>(std::move(request.body), received->staged->size() - asked.number);
+    done = co_await take_in(received, rest);
+    fits = !done || rest->left() == 0;
+  }
+  if (!fits) done = make_error(ErrorCode::range, Subject::upload, "this member has more of the upload than was sent");
   // The sender or its client broke off, or the upload is taken over: what came is of use. A failed disk's is not.
-  const bool of_use = done || (received->upload.keep && !is_failed_disk(done.error().code));
+  const bool of_use = done || (fits && received->upload.keep && !is_failed_disk(done.error().code));
   const std::uint64_t size = received->staged->size();
   if (of_use) {
     give_back(*received);

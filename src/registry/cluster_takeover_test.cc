@@ -121,6 +121,28 @@ TEST_F(ClusterTakeover, ALostPeerIsReplacedByOneThatIsSentEverything) {
   EXPECT_EQ(received(status(other(lost), session)), large.size() + 4);
 }
 
+// Its one copy elsewhere is what the peer has from before, until all has come again.
+TEST_F(ClusterTakeover, ARelayThatBeginsAnewAtTheSamePeerKeepsWhatThePeerHas) {
+  const auto session = begin("n1");
+  ASSERT_TRUE(append("n1", session, large));
+  const io::NodeId peer(keeper());
+  bed.stop(other(keeper()));
+  const auto cut = [&] { bed.network.cut(io::NodeId("n1"), peer); };
+  const auto append_from = [&](io::ByteSource& body) {
+    auto appended = bed["n1"].run(bed["n1"].registry->append_upload(bed["n1"].alice(), repository, session, {}, body));
+    static_cast<void>(appended.has_value());
+  };
+  BodyWithAPoint broken(large, 1'000'000, cut);
+  append_from(broken);
+  bed.network.heal();
+  bed.settle();
+  BodyWithAPoint again(large, 500'000, cut);
+  append_from(again);
+  EXPECT_GE(bed[peer.value()].asked["relay.append"], 3);
+  lose("n1");
+  EXPECT_GE(received(status(peer.value(), session)), large.size());
+}
+
 TEST_F(ClusterTakeover, ABodyWithoutARangeIsRefusedUntilTheClientHasAsked) {
   const auto session = begin("n1");
   ASSERT_TRUE(append("n1", session, "abc"));
