@@ -20,6 +20,18 @@ constexpr std::size_t frame_header_bytes = 24;
 constexpr std::size_t frame_bytes = frame_header_bytes + page_size;
 constexpr std::size_t sector = 512;  // what a disk writes whole or not at all
 
+// Also where an error cut the write of the mark, after one byte at least. No bit that flips makes this of a header.
+bool mark_was_begun(ConstBytes header) {
+  constexpr std::array<unsigned char, 3> magic = {0x37, 0x7f, 0x06};  // what a log begins with, and then 0x82 or 0x83
+  bool marked = true;
+  for (std::size_t at = 0; at < magic.size(); ++at) {
+    const auto byte = std::to_integer<unsigned char>(header[at]);
+    marked = marked && byte == static_cast<unsigned char>(empty_mark[at]);
+    if (!marked && (at == 0 || byte != magic[at])) return false;
+  }
+  return true;
+}
+
 struct Sum {
   std::uint32_t a = 0;
   std::uint32_t b = 0;
@@ -178,7 +190,7 @@ Result<LogUse> check_log(io::File& log, io::File& database, const std::string& p
   std::vector<std::byte> bytes(frame_bytes);
   HANSA_TRY(const std::size_t head, log.read(0, Bytes(bytes).first(header_bytes)));
   if (head < header_bytes) return LogUse::read;
-  if (std::memcmp(bytes.data(), empty_mark.data(), header_bytes) == 0) return LogUse::empty;
+  if (mark_was_begun(ConstBytes(bytes).first(header_bytes))) return LogUse::empty;
   Walk walk(ConstBytes(bytes).first(header_bytes));
   const bool header_fits = !walk.misfit();
   for (std::uint64_t offset = header_bytes;; offset += frame_bytes) {

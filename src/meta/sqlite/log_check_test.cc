@@ -232,6 +232,18 @@ TEST_F(LogCheckOfACopiedLog, WhateverAPowerCutLeavesOfALogThatIsCutOffPutsNothin
   }
 }
 
+// Seed 223149 of one node's simulator: a commit that failed lay behind the copied ones, and the start was refused.
+TEST_F(LogCheckOfACopiedLog, AMarkThatAnErrorCutIsAMark) {
+  const std::string mark = "hansa: nothing of this is needed";
+  std::string failed = log.substr(log.size() - frame);
+  failed[30] = static_cast<char>(failed[30] ^ 1);
+  for (std::size_t length = 1; length <= mark.size(); ++length) {
+    std::string cut = log + failed;
+    cut.replace(0, length, mark, 0, length);
+    EXPECT_EQ(shown(cut), revision) << length << " bytes of the mark";
+  }
+}
+
 TEST_F(LogCheck, AHeaderThatWasCutIsDamageIfTheLogWasNotCopied) {
   for (std::size_t length = first_new + 1; length < 24; ++length) {
     EXPECT_FALSE(shown(with_cut_header(log, length))) << length << " bytes of a new header";
