@@ -155,6 +155,48 @@ TEST_F(SimClusterTest, ADiskThatIsSetBackIsANewDiskAndGetsWhatItLacks) {
   EXPECT_TRUE(world.run_until([this] { return cluster.has_file(1, sha256("content")); }, 1min));
 }
 
+TEST_F(SimClusterTest, ADiskThatNobodyKnowsClaimsNothingBeforeItsFilesWereHashed) {
+  start_all();
+  EXPECT_EQ(push(0, std::string(100'000'000, 'h')), "pushed");  // half a second of hashing
+  world.run_for(10s);
+  auto old = node::read_identity(cluster.disk(0), "/data").value().value();
+  old.boot = old.next = "0123";
+  restart_with(old);
+  const auto claims = [this] {
+    auto view = cluster.node(1)->catalogue().snapshot().value();
+    const auto mark = view.holds(cluster.id(0).value()).value();
+    return mark && !mark->record.at.empty();
+  };
+  const auto unchecked = [this] { return node::read_identity(cluster.disk(0), "/data").value()->unchecked; };
+  EXPECT_TRUE(unchecked());
+  int looked = 0;
+  for (; unchecked(); world.run_for(10ms), ++looked) ASSERT_FALSE(claims()) << looked;
+  EXPECT_GT(looked, 30);
+  EXPECT_TRUE(world.run_until(claims, 1min));
+}
+
+TEST_F(SimClusterTest, AFullDiskIsNotFilledAgainAndAgainWithWhatDoesNotFit) {
+  start_all();
+  const auto content = [](int i) { return std::string(1'000'000, static_cast<char>('A' + i)); };
+  cluster.kill(2, Loss::nothing);
+  for (int i = 0; i < 12; ++i) EXPECT_EQ(push(0, content(i)), "pushed");
+  const auto space = cluster.disk(2).space("/data").value();
+  cluster.disk(2).set_capacity(space.total - space.available + 600'000);  // enough for its view
+  cluster.start(2);
+  ASSERT_TRUE(cluster.wait_until_ready(1min)) << cluster.start_error(2);
+  world.run_for(15s);
+  const auto before = cluster.disk(2).calls(Call::open);
+  world.run_for(15s);
+  EXPECT_LT(cluster.disk(2).calls(Call::open) - before, 60U);
+  cluster.disk(2).set_capacity(std::nullopt);
+  const auto all = [&] {
+    int here = 0;
+    for (int i = 0; i < 12; ++i) here += cluster.has_file(2, sha256(content(i))) ? 1 : 0;
+    return here == 12;
+  };
+  EXPECT_TRUE(world.run_until(all, 3min));
+}
+
 TEST_F(SimClusterTest, AMemberThatIsCutOffFromEtcdTakesNoPushesUntilTheWireIsMended) {
   start_all();
   cluster.cut_from_etcd(2);

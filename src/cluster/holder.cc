@@ -9,7 +9,8 @@ namespace hansa::cluster {
 namespace {
 
 constexpr io::Duration round_interval = std::chrono::milliseconds(200);
-constexpr std::size_t scan_page = 200;  // rows in one transaction (trap T7)
+constexpr io::Duration full_disk_pause = std::chrono::seconds(10);  // each try would fetch until the disk is full
+constexpr std::size_t scan_page = 200;                              // rows in one transaction (trap T7)
 
 bool is_news(catalog::KeyKind kind) {
   using enum catalog::KeyKind;
@@ -91,12 +92,13 @@ io::Task<void> Holder::loop() {
 }
 
 io::Task<Result<void>> Holder::round() {
+  const bool believed = !ports_.believed || ports_.believed();  // before what the check found is taken
   take_lost();
-  if (urgent_) HANSA_CO_CHECK(co_await publish());
+  if (urgent_) HANSA_CO_CHECK(co_await publish(believed));
   if (!subscription_) HANSA_CO_CHECK(follow());
   if (!scanned_) HANSA_CO_CHECK(co_await scan());
   HANSA_CO_CHECK(co_await take_feed());
-  co_return co_await publish();
+  co_return co_await publish(believed);
 }
 
 void Holder::take_lost() {
@@ -246,7 +248,7 @@ io::Task<Result<void>> Holder::want(oci::Digest digest, catalog::Revision named,
 // ---- what is missing --------------------------------------------------------------------------------------------
 
 void Holder::start_fills() {
-  if (!ports_.fetch) return;
+  if (!ports_.fetch || ports_.clock.monotonic() < fills_from_) return;
   for (; filling_ < ports_.fills && missing_.has_due(ports_.clock.monotonic()); ++filling_) {
     scope_->spawn("fill", fill_loop());
   }
@@ -255,8 +257,16 @@ void Holder::start_fills() {
 io::Task<void> Holder::fill_loop() {
   while (const auto digest = missing_.next(ports_.clock.monotonic())) {
     auto done = co_await fill(*digest);
-    if (!done) missing_.fail(*digest, ports_.clock.monotonic());
-    if (!done && done.error().code == ErrorCode::cancelled) break;
+    if (done) continue;
+    missing_.fail(*digest, ports_.clock.monotonic());
+    if (done.error().code == ErrorCode::cancelled) break;
+    if (done.error().code != ErrorCode::out_of_space) continue;
+    if (ports_.clock.monotonic() >= fills_from_) {
+      ports_.log.error("the disk is full, so that blobs that are missing here cannot be fetched; free space",
+                       {{"disk", ports_.disk}});
+    }
+    fills_from_ = ports_.clock.monotonic() + full_disk_pause;
+    break;
   }
   --filling_;
 }
@@ -289,7 +299,7 @@ io::Task<std::uint64_t> Holder::number_mark() {
   co_return put_.number;
 }
 
-io::Task<Result<void>> Holder::publish() {
+io::Task<Result<void>> Holder::publish(bool believed) {
   const io::MonotonicTime now = ports_.clock.monotonic();
   if (!urgent_ && now - put_when_ < publish_interval) co_return Result<void>{};
   catalog::LayoutRecord layout;
@@ -307,7 +317,7 @@ io::Task<Result<void>> Holder::publish() {
   mark.disk = ports_.disk;
   mark.but = missing_.left_out();
   // Every layout gives everything to each of its members, so that a scan under an older one serves.
-  if (scanned_) mark.at = {{layout.number, missing_.covered(taken_)}};
+  if (scanned_ && believed) mark.at = {{layout.number, missing_.covered(taken_)}};
   // Marks that tell nothing new of any blob would only keep the cluster's log busy.
   const bool news = put_relevant_ != relevant_ || put_layout_ != layout.number || put_.at.empty() || put_owing_;
   const bool moved = mark.at != put_.at && news;

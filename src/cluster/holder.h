@@ -12,6 +12,9 @@
 // before covers it) goes into `but` first, and is then fetched. A damaged file leaves its place before that commit:
 // it must give no receipt any more, and should the process end in between, the next scan finds it (ADR 0005).
 //
+// A disk that the catalogue did not know (restored, copied) claims nothing before its files were hashed (H4); what it
+// lacks is fetched meanwhile.
+//
 // Thread rule: run() on the executor; note_lost() and progress() from any thread. What is given outlives it; close the
 // scope first.
 #pragma once
@@ -66,6 +69,8 @@ class Holder {
     // The number of the mark that is put next, durable on this disk on return. Null: marks have none.
     std::function<io::Task<Result<std::uint64_t>>()> number_mark = nullptr;
     std::size_t fills = default_fills;
+    // Whether the files that lay here at the start are known to be what their names say. Null: they are.
+    std::function<bool()> believed = nullptr;
   };
   explicit Holder(Ports ports) : ports_(std::move(ports)) {}
 
@@ -92,7 +97,7 @@ class Holder {
   io::Task<void> fill_loop();
   io::Task<Result<void>> fill(oci::Digest digest);
   void show_progress();
-  io::Task<Result<void>> publish();
+  io::Task<Result<void>> publish(bool believed);
   io::Task<std::uint64_t> number_mark();
 
   Ports ports_;
@@ -111,7 +116,8 @@ class Holder {
   Pace pace_;
   std::uint64_t filled_ = 0;
   std::uint64_t filled_bytes_ = 0;
-  std::size_t filling_ = 0;  // fill_loops that run
+  std::size_t filling_ = 0;       // fill_loops that run
+  io::MonotonicTime fills_from_;  // not before: the disk was full
   io::TaskScope* scope_ = nullptr;
   bool urgent_ = false;                 // the mark says more than is true
   catalog::HoldsRecord put_;            // as last put

@@ -54,7 +54,8 @@ void ClusterSide::join_blobs(blob::BlobStore& blobs, io::TaskScope& scope) {
       .boot = boot_,
       .fetch = [copies = copies_.get()](oci::Digest digest) { return copies->fill(std::move(digest)); },
       .number_mark = p_.number_mark,
-      .fills = p_.options.cluster->fills};
+      .fills = p_.options.cluster->fills,
+      .believed = p_.files_believed};
   holder_ = std::make_unique<cluster::Holder>(std::move(ports));
   if (p_.ports.traffic == nullptr) return;
   traffic_ = std::make_unique<TrafficWatch>(p_.ports.clock, *p_.ports.traffic,

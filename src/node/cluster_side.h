@@ -36,6 +36,7 @@ class ClusterSide {
     catalog::Catalog& catalog;
     const Identity& identity;
     std::function<io::Task<Result<std::uint64_t>>()> number_mark;  // Holder::Ports
+    std::function<bool()> files_believed;                          // Holder::Ports
   };
   static Result<std::unique_ptr<ClusterSide>> open(Parts parts);
 

@@ -60,17 +60,25 @@ Result<std::optional<Identity>> read_identity(io::Disk& disk, const std::string&
     const auto field = json.find(name);
     if (field != json.end() && field->is_number_unsigned()) *out = field->get<std::uint64_t>();
   }
+  const auto unchecked = json.find("unchecked");
+  if (unchecked != json.end() && unchecked->is_boolean()) identity.unchecked = unchecked->get<bool>();
   const auto measured = json.find("measured_ms");
   if (measured != json.end() && measured->is_number_integer()) identity.measured_ms = measured->get<std::int64_t>();
   return std::optional<Identity>(std::move(identity));
 }
 
 Result<void> write_identity(io::Disk& disk, const std::string& root, const Identity& identity) {
-  const nlohmann::json json = {{"format", identity_format}, {"cluster", identity.cluster},
-                               {"node", identity.node},     {"disk", identity.disk},
-                               {"boot", identity.boot},     {"next", identity.next},
-                               {"at", identity.at},         {"marks", identity.marks},
-                               {"secret", identity.secret}, {"measured_ms", identity.measured_ms}};
+  const nlohmann::json json = {{"format", identity_format},
+                               {"cluster", identity.cluster},
+                               {"node", identity.node},
+                               {"disk", identity.disk},
+                               {"boot", identity.boot},
+                               {"next", identity.next},
+                               {"at", identity.at},
+                               {"marks", identity.marks},
+                               {"unchecked", identity.unchecked},
+                               {"secret", identity.secret},
+                               {"measured_ms", identity.measured_ms}};
   const std::string text = json.dump(1) + "\n";
   const std::string fresh = path_of(root) + ".new";
   HANSA_TRY(auto file, disk.open(fresh, io::OpenMode::create));

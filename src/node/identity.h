@@ -1,6 +1,6 @@
 // The identity of a disk: <root>/disk.json, which says whose files these are (H4).
 //
-//   {"format":1,"cluster":..,"node":..,"disk":..,"boot":..,"next":..,"at":..,"marks":..,"secret":..,"measured_ms":..}
+//   {"format":1,"cluster":..,"node":..,"disk":..,"boot":..,"next":..,"at":..,"marks":..,"unchecked":..,"secret":..,"measured_ms":..}
 //
 // All nonces are random hexadecimal. `secret` signs the ids of upload sessions; the file is readable by its owner's
 // group at most as the folder allows. `measured_ms` is what the slow clock had measured of its tick at a clean stop.
@@ -26,6 +26,7 @@ struct Identity {
   std::string next;         // nonce of the start under way
   std::uint64_t at = 0;     // revision of node/<id> as `boot` was committed, or an earlier one; 0: not known
   std::uint64_t marks = 0;  // number of the newest mark (holds/<id>) that this disk may have put
+  bool unchecked = false;   // the catalogue did not know this disk, and its files were not all hashed since
   std::string secret;
   std::int64_t measured_ms = 0;
 };

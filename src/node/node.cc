@@ -1,6 +1,8 @@
 #include "node/node.h"
 
 #include <algorithm>
+#include <atomic>
+#include <mutex>
 
 #include "blob/disk/disk_store.h"
 #include "catalog/catalog.h"
@@ -63,6 +65,7 @@ class RealNode final : public Node {
   Result<void> recognise();
   io::Task<Result<void>> store_identity(std::int64_t measured_ms);
   io::Task<Result<std::uint64_t>> number_mark();
+  io::Task<void> check_files();
   io::Task<void> reserve_loop();
   io::Task<Result<void>> take_part();
   io::Task<Result<void>> submit_start();
@@ -92,7 +95,10 @@ class RealNode final : public Node {
   std::unique_ptr<TrafficWatch> traffic_;  // of a single node; null: nobody counts
   io::TaskScope scope_;
   std::atomic<bool> ready_ = false;
-  bool check_files_ = false;  // a disk that the catalogue does not know: its bytes are hashed before long
+  std::atomic<bool> check_files_ = false;  // a disk that the catalogue did not know: its files are to be hashed
+  std::mutex identity_mutex_;              // one write of disk.json at a time
+  std::uint64_t identity_asked_ = 0;       // writes so far
+  std::uint64_t identity_written_ = 0;     // guarded by identity_mutex_
 };
 
 Result<void> RealNode::open_root() {
@@ -201,8 +207,9 @@ Result<void> RealNode::recognise() {
     ports_.log.warn("this folder is not the one that ran last (restored or copied?); its bytes will be checked",
                     {{"root", options_.root}});
     identity_.disk = ports_.random.hex(16);
-    check_files_ = true;
+    identity_.unchecked = true;
   }
+  check_files_ = identity_.unchecked;
   if (before && before->record.disk == identity_.disk) identity_.boot = before->record.boot;
   identity_.next = ports_.random.hex(16);
   return {};
@@ -211,7 +218,13 @@ Result<void> RealNode::recognise() {
 io::Task<Result<void>> RealNode::store_identity(std::int64_t measured_ms) {
   Identity stored = identity_;
   stored.measured_ms = measured_ms;
-  auto write = [this, &stored] { return write_identity(ports_.disk, options_.root, stored); };
+  auto write = [this, &stored, asked = ++identity_asked_]() -> Result<void> {
+    const std::lock_guard guard(identity_mutex_);
+    if (identity_written_ > asked) return {};  // what was asked for later is written already
+    HANSA_CHECK(write_identity(ports_.disk, options_.root, stored));
+    identity_written_ = asked;
+    return {};
+  };
   co_return co_await io::blocking(io::Pool::sync, std::move(write));
 }
 
@@ -250,7 +263,8 @@ io::Task<Result<void>> RealNode::submit_start() {
                                            .store = *shared_,
                                            .catalog = *catalog_,
                                            .identity = identity_,
-                                           .number_mark = [this] { return number_mark(); }}));
+                                           .number_mark = [this] { return number_mark(); },
+                                           .files_believed = [this] { return !check_files_; }}));
     co_return co_await side_->take_part(self());
   }
   HANSA_CO_TRY(alive_, co_await store().lease(alive_ttl));
@@ -269,6 +283,7 @@ Result<void> RealNode::open_blobs() {
   options.node = identity_.node;
   options.disk = identity_.disk;
   options.verify_every = options_.verify_every;
+  options.unchecked = check_files_;
   options.current_tick = [catalog = catalog_.get()] { return catalog->newest_tick(); };
   constexpr std::size_t quarantined_in_a_cluster = 100;  // the bytes themselves come from another member
   if (side_) options.max_quarantined = quarantined_in_a_cluster;
@@ -329,15 +344,28 @@ void RealNode::start_upkeep() {
   traffic_->run(scope_);
 }
 
-io::Task<void> check_everything(upkeep::Upkeep& upkeep, Logger& log) {
+// Until it is done this node claims no blob of the disk, and a restart begins it anew.
+io::Task<void> RealNode::check_files() {
   constexpr std::uint64_t rate = 200 * MiB;
-  auto report = co_await upkeep.scrub(nullptr, rate);
-  if (report) {
-    log.info(
-        "checked the bytes of this folder",
-        {{"blobs", report->checked}, {"corrupt", report->corrupt.size()}, {"unreadable", report->unreadable.size()}});
-  } else if (report.error().code != ErrorCode::cancelled) {
-    log.error("the bytes of this folder were not all checked; run `hansa scrub`", {{"error", report.error().message}});
+  constexpr io::Duration pause = std::chrono::seconds(10);
+  while (check_files_) {
+    auto report = co_await upkeep_->scrub(nullptr, rate);
+    if (report) {
+      ports_.log.info(
+          "checked the bytes of this folder",
+          {{"blobs", report->checked}, {"corrupt", report->corrupt.size()}, {"unreadable", report->unreadable.size()}});
+      identity_.unchecked = false;
+      blobs_->believe_all();
+      check_files_ = false;
+      auto stored = co_await store_identity(0);
+      if (!stored) ports_.log.warn("disk.json could not be written", {{"error", stored.error().message}});
+      co_return;
+    }
+    if (report.error().code == ErrorCode::cancelled) co_return;
+    ports_.log.warn("the bytes of this folder were not all checked; this is tried again",
+                    {{"error", report.error().message}});
+    auto slept = co_await io::sleep_for(pause);
+    if (!slept) co_return;
   }
 }
 
@@ -364,7 +392,7 @@ io::Task<Result<void>> RealNode::open() {
   auto open_stores = [this] { return open_blobs(); };
   HANSA_CO_CHECK(co_await io::blocking(io::Pool::metadata, std::move(open_stores)));
   start_upkeep();
-  if (check_files_) scope_.spawn("check", check_everything(*upkeep_, ports_.log));
+  if (check_files_) scope_.spawn("check", check_files());
   if (options_.reserve > 0) scope_.spawn("reserve", reserve_loop());
   ready_ = true;
   co_return Result<void>{};

@@ -249,6 +249,29 @@ TEST(NodeTest, IdentityOfAnEarlierStartMakesItANewDisk) {
   bed.push_image("team/app", "v2", {"two"});
 }
 
+// Its files are believed once all were hashed; a restart amidst that begins anew.
+TEST(NodeTest, ANewDiskIsCheckedToTheEndAlsoOverARestart) {
+  Bed bed;
+  bed.push_image("team/app", "v1", {"one", "two"});
+  bed.stop();
+  const std::string old = read_file(bed, "/data/disk.json");
+  bed.start();
+  bed.stop();
+  write_file(bed, "/data/disk.json", old);
+  bed.disk.flip(file_of(digest("two")), 1);
+  const auto unchecked = [&] { return read_file(bed, "/data/disk.json").contains("\"unchecked\": true"); };
+  bed.start();
+  EXPECT_TRUE(unchecked());
+  bed.kill();
+  bed.start();
+  EXPECT_TRUE(unchecked());
+  bed.run_for(std::chrono::seconds(10));
+  EXPECT_EQ(bed.node->status().corrupt_blobs, 1U);
+  EXPECT_FALSE(unchecked());
+  bed.restart();
+  EXPECT_FALSE(unchecked());
+}
+
 TEST(NodeTest, LostIdentityIsMadeAnew) {
   Bed bed;
   const std::string body = bed.push_image("team/app", "v1", {"one"});

@@ -316,5 +316,51 @@ TEST(Scrub, MendsDamagedSums) {
   EXPECT_EQ(rig.ports().sim_disk.calls(sim::Call::write), before) << "open() had nothing to make anew";
 }
 
+// A disk that was restored or copied (H4): nobody knows what its files are.
+class Unchecked : public ::testing::Test {
+ protected:
+  Result<Receipt> receipt() { return await(rig, rig.store().renew_receipt(digest_of(text))); }
+  std::uint64_t reads() { return rig.ports().sim_disk.calls(sim::Call::read); }
+  // Pushed before the start.
+  void hold() {
+    ASSERT_TRUE(push(rig, "before", text));
+    rig.restart();
+  }
+  Rig rig{with(&DiskStoreOptions::unchecked, true)};
+  const std::string text = sample(200'000);
+};
+
+TEST_F(Unchecked, AFileThatWasHereGivesAReceiptOnlyAfterItWasHashed) {
+  hold();
+  const auto before = reads();
+  EXPECT_TRUE(receipt());
+  EXPECT_GT(reads(), before);
+  const auto after = reads();
+  EXPECT_TRUE(receipt());
+  EXPECT_EQ(reads(), after) << "once is enough";
+}
+
+TEST_F(Unchecked, ADamagedFileGivesNone) {
+  hold();
+  rig.ports().sim_disk.flip(rig.layout().file(digest_of(text)), 77);
+  EXPECT_EQ(receipt().error().code, ErrorCode::not_found);
+  EXPECT_EQ(rig.corrupt(), std::vector{digest_of(text)});
+}
+
+TEST_F(Unchecked, WhatThisProcessWroteIsBelieved) {
+  ASSERT_TRUE(push(rig, "now", text));
+  const auto before = reads();
+  EXPECT_TRUE(receipt());
+  EXPECT_EQ(reads(), before);
+}
+
+TEST_F(Unchecked, EverythingIsBelievedOnceAllWasHashed) {
+  hold();
+  rig.store().believe_all();
+  const auto before = reads();
+  EXPECT_TRUE(receipt());
+  EXPECT_EQ(reads(), before);
+}
+
 }  // namespace
 }  // namespace hansa::blob::disk

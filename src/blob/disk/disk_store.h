@@ -34,6 +34,9 @@ struct DiskStoreOptions {
   io::Duration verify_every = std::chrono::hours(24);  // 0: every read is checked
   std::size_t open_blobs = 1024;                       // files kept open, with what is known of their chunks
   std::size_t chunk_memory = 32 * 1024 * 1024;         // bytes for what is known of chunks, over all open blobs
+  // Nobody knows what the files here are (a disk that was restored or copied, H4): until believe_all() a file that was
+  // here at the start gives a receipt only once it was hashed.
+  bool unchecked = false;
   // Damaged files that are kept for whoever wants to look at them; further ones are deleted. 0: all are kept, as they
   // may be the only copy.
   std::size_t max_quarantined = 0;
@@ -50,6 +53,8 @@ class DiskBlobStore : public BlobStore, public BlobMaintenance {
   static Result<std::unique_ptr<DiskBlobStore>> open(io::Disk& disk, io::Clock& clock, io::Random& random, Logger& log,
                                                      DiskStoreOptions options);
   using BlobStore::open;
+  // Every file was hashed since the start (scrub()). Any thread.
+  virtual void believe_all() = 0;
 };
 
 }  // namespace hansa::blob::disk

@@ -125,6 +125,7 @@ Result<Receipt> Store::install_locked(DiskStaged& staged, const oci::Digest& dig
     undurable_.erase(digest);
     synced_folders_.insert(layout_.folder(digest));
   }
+  believe(digest);
   return receipt_locked(digest);
 }
 

@@ -133,6 +133,7 @@ Result<void> Store::scrub_now(const oci::Digest& digest) {
   if (hashed.sound) {
     const std::lock_guard guard(lock_of(digest));
     if (!disk_.info(layout_.file(digest))) return {};
+    believe(digest);
     return mend_sidecar_locked(digest, hashed);
   }
   bool damaged = false;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -28,7 +29,8 @@ class Store final : public DiskBlobStore {
         options_(std::move(options)),
         layout_(options_.root),
         open_blobs_(options_.open_blobs, options_.chunk_memory),
-        started_at_(options_.current_tick()) {}
+        started_at_(options_.current_tick()),
+        unchecked_(options_.unchecked) {}
   Result<void> prepare();
 
   io::Task<Result<BlobInfo>> stat(oci::Digest digest) override;
@@ -50,6 +52,7 @@ class Store final : public DiskBlobStore {
   io::Task<Result<std::size_t>> empty_trash() override;
   io::Task<Result<std::size_t>> restore_trash() override;
   io::Task<Result<void>> scrub(oci::Digest digest) override;
+  void believe_all() override;
 
   // For readers.
   Result<void> verify_now(OpenBlob& blob, std::uint64_t offset, std::uint64_t length);
@@ -75,6 +78,8 @@ class Store final : public DiskBlobStore {
   Result<std::shared_ptr<OpenBlob>> rebuild_locked(const oci::Digest& digest, std::unique_ptr<io::File> file);
   Result<oci::Digest> digest_of(DiskStaged& staged, oci::Algorithm algorithm);
   Result<Receipt> put_now(const oci::Digest& digest, const std::string& content);
+  bool is_believed(const oci::Digest& digest);
+  void believe(const oci::Digest& digest);
   Result<Receipt> renew_now(const oci::Digest& digest);
   Result<void> discard_now(const std::string& id);
   Result<void> write_sidecar(const std::string& path, const oci::Digest& digest, std::uint64_t size,
@@ -120,6 +125,7 @@ class Store final : public DiskBlobStore {
   Layout layout_;
   OpenBlobs open_blobs_;
   TickNumber started_at_;
+  std::atomic<bool> unchecked_;
 
   // Per-digest locks, striped; only inside blocking work.
   std::array<std::mutex, 64> locks_;
@@ -130,6 +136,7 @@ class Store final : public DiskBlobStore {
   std::set<oci::Digest> undurable_;
   std::map<oci::Digest, TickNumber> receipts_;  // last receipt of each digest, of the last ticks only
   TickNumber pruned_at_ = 0;
+  std::set<oci::Digest> believed_;  // hashed or written by this process, while others are unchecked
 };
 
 }  // namespace hansa::blob::disk
