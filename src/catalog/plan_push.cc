@@ -88,6 +88,7 @@ Result<Plan> plan_renew_manifest(const Planning& planning, const oci::Repository
   Draft draft(planning.operation);
   HANSA_CHECK(compare_tick(planning, draft));
   manifest->record.operation = planning.operation;
+  manifest->record.pushed_mod = manifest->record.pushed_at(manifest->mod);
   const std::string key = keys::manifest(name, digest);
   draft.same(key, manifest->mod).put(key, encode(manifest->record));
   return std::move(draft).plan();
@@ -182,6 +183,7 @@ Result<Plan> plan_load_references(const Planning& planning, const oci::Repositor
   HANSA_TRY(auto record, planning.view.manifest_record(name, digest));
   if (record) {
     record->record.operation = planning.operation;
+    record->record.pushed_mod = record->record.pushed_at(record->mod);
     draft.same(keys::manifest(name, digest), record->mod);
     draft.put(keys::manifest(name, digest), encode(record->record));
   } else {

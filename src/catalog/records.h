@@ -99,6 +99,8 @@ struct ManifestRecord : RecordBase {
   std::vector<ReferenceItem> references;
   std::int64_t pushed_ms = 0;
   std::string pushed_by;
+  Revision pushed_mod = 0;  // of a record that was put again without a push: its mod as it was pushed
+  Revision pushed_at(Revision mod) const { return pushed_mod != 0 ? pushed_mod : mod; }
 };
 ManifestRecord make_manifest_record(const oci::Manifest& manifest);
 

@@ -21,6 +21,7 @@ Json to_json(const ManifestRecord& record) {
   if (!record.annotations.empty()) json["ann"] = record.annotations;
   if (record.pushed_ms != 0) json["when"] = record.pushed_ms;
   if (!record.pushed_by.empty()) json["by"] = record.pushed_by;
+  if (record.pushed_mod != 0) json["pushed"] = record.pushed_mod;
   if (record.references.empty()) return json;
   Json references = Json::array();
   for (const ReferenceItem& item : record.references) {
@@ -61,6 +62,7 @@ Result<void> fill_manifest(Fields& fields, ManifestRecord& record) {
   fields.take("ann", record.annotations);
   fields.take("when", record.pushed_ms);
   fields.take("by", record.pushed_by);
+  fields.take("pushed", record.pushed_mod);
   return fill_references(fields.take_json("refs"), record);
 }
 

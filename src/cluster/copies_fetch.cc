@@ -170,6 +170,7 @@ io::Task<Result<void>> Copies::fetch(oci::Digest digest, bool background) {
                     .trouble = {}};
   HANSA_CO_TRY(fetching.staged, co_await ports_.blobs.create_staged(staging.id(), digest.algorithm()));
   Result<void> done;
+  std::uint64_t had = 0;
   for (int round = 0;; ++round) {
     fetching.bulk = background && round < options_.bulk_rounds && !is_urgent(digest);
     done = co_await fetch_round(&fetching);
@@ -178,8 +179,11 @@ io::Task<Result<void>> Copies::fetch(oci::Digest digest, bool background) {
       fetched_bytes_ += fetching.growth->size();
       co_return done;
     }
-    const bool again = fetching.bulk && fetching.busy && done.error().code == ErrorCode::unavailable;
+    // What came from sources that then broke off is not thrown away as long as more comes.
+    const bool moved = fetching.staged != nullptr && fetching.staged->size() > had;
+    const bool again = (moved || (fetching.bulk && fetching.busy)) && done.error().code == ErrorCode::unavailable;
     if (!again) break;
+    had = fetching.staged->size();
     auto slept = co_await io::sleep_for(options_.bulk_pause);
     if (!slept) {
       done = std::move(slept);

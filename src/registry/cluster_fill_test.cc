@@ -60,6 +60,29 @@ TEST_F(ClusterFill, ThreeMembersAtOnceAreFilledByOneBodyOfEachHolderAndByEachOth
   }
 }
 
+TEST_F(ClusterFill, WhatCameIsNotThrownAwayWhereEachSourceBrokeOffOnce) {
+  int tried = 0;
+  for (int round = 0; round < 12; ++round) {
+    const std::string text = large + std::to_string(round);
+    ASSERT_TRUE(bed["n1"].push_blob("team/app", text));
+    const std::string lacking = spread(digest(text)).lack.front();
+    std::vector<Result<void>> done;
+    io::TaskScope scope(bed[lacking].executor);
+    scope.spawn("fill", fill(&bed[lacking], digest(text), &done));
+    bed.shared.world.run_for(std::chrono::milliseconds(1 + round));
+    if (done.empty() && bed[lacking].staged_files() > 0) {
+      ++tried;
+      bed.network.isolate(io::NodeId(lacking));
+      bed.shared.world.run_for(20ms);
+      bed.network.heal();
+    }
+    ASSERT_TRUE(bed.shared.world.run_until([&] { return !done.empty(); }, 10min)) << round;
+    EXPECT_TRUE(done.front()) << round << ": " << describe(done.front().error());
+    bed.settle();
+  }
+  EXPECT_GT(tried, 3);
+}
+
 // Whoever they fetched from is cut off at many points: they go on from others, and never wait for each other for ever.
 TEST_F(ClusterFill, ALostSourceAnywhereInTheChainIsReplacedAndNobodyWaitsForEver) {
   for (int round = 0; round < 30; ++round) {

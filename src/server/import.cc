@@ -91,6 +91,13 @@ Result<void> import_at_start(registry::Registry& registry, io::Executor& executo
                         {"tags", report.tags},
                         {"blobs", report.blobs},
                         {"problems", report.problems.size()}});
+  if (report.passing > 0) {
+    return make_error(ErrorCode::unavailable, Subject::file,
+                      options.source + ": " + std::to_string(report.passing) +
+                          " manifests of its OCI layouts could not be taken in for now, for want of space or since the "
+                          "cluster could not take them; the log names them. Mend that and start again; what was "
+                          "taken stays");
+  }
   return write_import_marker(options.source);
 }
 

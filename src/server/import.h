@@ -34,13 +34,15 @@ struct ImportReport {
   std::size_t tags = 0;
   std::size_t blobs = 0;
   std::vector<std::string> problems;  // each names its file
+  std::size_t passing = 0;            // of the problems: those that another try may not meet (no space, an outage)
 };
 
 // Runs on `executor` and blocks the calling thread, which is none of its threads. An error: nothing could be begun.
 Result<ImportReport> import_layouts(registry::Registry& registry, io::Executor& executor, const ImportOptions& options,
                                     Logger& log);
 
-// Takes the layouts that lie in a root folder when it is first used (a root of zot). Problems are logged.
+// Takes the layouts that lie in a root folder when it is first used (a root of zot). Problems are logged. An error if
+// some may pass: the next start tries again, before a client could delete what would then come back (P8).
 Result<void> import_at_start(registry::Registry& registry, io::Executor& executor, const ImportOptions& options,
                              Logger& log);
 

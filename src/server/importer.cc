@@ -12,6 +12,12 @@
 namespace hansa::server {
 namespace {
 
+bool may_pass(ErrorCode code) {
+  using enum ErrorCode;
+  return code == out_of_space || code == unavailable || code == too_many || code == timeout || code == conflict ||
+         code == ambiguous || code == cancelled;
+}
+
 constexpr std::string_view tag_annotation = "org.opencontainers.image.ref.name";
 
 // A link would make another file of this machine, which may change or go, part of the registry; a pipe or a device may
@@ -155,6 +161,7 @@ io::Task<Result<void>> Importer::take_layout(Layout layout) {
   for (const auto& [digest, entry] : in_order_of_push(*index, layout.path)) {
     auto taken = co_await take_manifest(layout, digest, entry.media_type, entry.tags, max_layout_depth);
     if (!taken) {
+      report_.passing += may_pass(taken.error().code) ? 1 : 0;
       report_.problems.push_back(layout.path + ": the manifest " + digest.text() + ": " + taken.error().message);
     }
   }

@@ -155,6 +155,22 @@ TEST(Expire, TheNewestUntaggedManifestsStay) {
   EXPECT_EQ(node.bed.pull("team/app", digest(two).text()), two);
 }
 
+// A client that may push and asks for a manifest holds it for a while (H6); it did not push it.
+TEST(Expire, WhoAsksForAnUntaggedManifestDoesNotMakeItTheNewest) {
+  auto rules = policy("**");
+  rules.keep_untagged = newest(1);
+  Lived node(with(std::move(rules)));
+  const std::string one = node.bed.push_image("team/app", "", {"one"});
+  node.live(1);
+  const std::string two = node.bed.push_image("team/app", "", {"two"});
+  node.live(4);
+  auto asked = node.bed.run(node.bed.registry().head_manifest(node.bed.alice(), name("team/app"), digest(one)));
+  ASSERT_TRUE(asked) << describe(asked.error());
+  node.live(30);
+  EXPECT_EQ(node.bed.pull("team/app", digest(one).text()), "not_found");
+  EXPECT_EQ(node.bed.pull("team/app", digest(two).text()), two);
+}
+
 TEST(Expire, ReferrersOfWhatIsGoneStayUnlessAPolicyRemovesThem) {
   for (const bool removes : {false, true}) {
     auto rules = policy("**");

@@ -122,14 +122,15 @@ Result<std::set<oci::Digest>> kept_untagged(catalog::Catalog& catalog, const oci
     cursor = page.next;
     for (const catalog::SweepItem& item : page.items) {
       if (item.kind != catalog::SweepKind::manifest) continue;
-      HANSA_TRY(const auto state, view.manifest(name, item.digest));
+      HANSA_TRY(const auto state, view.manifest_record(name, item.digest));
       if (!state) continue;
-      HANSA_TRY(const std::int64_t age, view.measured_age(state->mod));
+      const catalog::Revision pushed = state->record.pushed_at(state->mod);
+      HANSA_TRY(const std::int64_t age, view.measured_age(pushed));
       Candidate one{.name = item.digest.text(),
                     .pushed_ago = std::chrono::milliseconds(age),
                     .pulled_ago = {},
                     .pulled_ms = 0,
-                    .mod = state->mod};
+                    .mod = pushed};
       pulls.tell(times, one.name, one);
       candidates.push_back(std::move(one));
       digests.push_back(item.digest);

@@ -341,6 +341,24 @@ class ReadOnlyDisk(DiskCase):
         server.start()
         self.pulls(server, images)
 
+    def test_layouts_that_do_not_fit_now_stop_the_start_and_the_next_one_takes_them(self):
+        """Serving without them would let a client delete what the next start brings back."""
+        images, files = 30, 400  # each image takes six files more
+        place = self.mount('-t', 'tmpfs', '-o', f'size={DISK}m,nr_inodes={files}', 'none')
+        root = place / 'root'
+        digests = [ht.make_layout(root / f'app{number}', seed=number) for number in range(images)]
+        server = ht.Server(self.folder / 'server', root=root)
+        self.addCleanup(server.stop)
+        message = self.refused_start(server)
+        for words in (str(root), 'could not be taken in for now', 'start again'):
+            self.assertIn(words, message)
+        self.remount(place, 'nr_inodes=10000')
+        server.expect_ready = True
+        server.start()
+        for number, digest in enumerate(digests):
+            answer = server.request('GET', f'/v2/app{number}/manifests/v1')
+            self.assertEqual((answer.status, ht.sha256(answer.body)), (200, digest))
+
     def test_a_first_start_where_nothing_can_be_made_says_what_is_wrong(self):
         place = self.mount('-t', 'tmpfs', '-o', 'size=1m,ro', 'none')
         server = ht.Server(self.folder / 'server', root=place / 'root')
