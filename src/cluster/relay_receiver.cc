@@ -103,8 +103,8 @@ std::optional<Relays::Kept> Relays::kept(const std::string& id) const {
 
 // ---- one request --------------------------------------------------------------------------------------------------
 
-// Busy for the caller; made when the upload begins. A sender that begins anew finds what it had sent: it may be the only
-// other copy of what a client was told to be there, until all has come again.
+// Busy for the caller; made when the upload begins. A sender that begins anew finds what it had sent: that may be the
+// only other copy of what a client was told to be there, until all has come again.
 io::Task<Result<std::shared_ptr<Relays::Received>>> Relays::take(io::NodeId from, RelayedUpload upload,
                                                                  std::uint64_t offset) {
   std::shared_ptr<Received> received;

@@ -1,6 +1,7 @@
 // The identity of a disk: <root>/disk.json, which says whose files these are (H4).
 //
-//   {"format":1,"cluster":..,"node":..,"disk":..,"boot":..,"next":..,"at":..,"marks":..,"unchecked":..,"secret":..,"measured_ms":..}
+//   {"format":1,"cluster":..,"node":..,"disk":..,"boot":..,"next":..,"at":..,"marks":..,"unchecked":..,"secret":..,
+//    "measured_ms":..}
 //
 // All nonces are random hexadecimal. `secret` signs the ids of upload sessions; the file is readable by its owner's
 // group at most as the folder allows. `measured_ms` is what the slow clock had measured of its tick at a clean stop.

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <mutex>
 
 #include "blob/disk/disk_store.h"
 #include "catalog/catalog.h"
@@ -11,7 +10,7 @@
 #include "io/wait.h"
 #include "meta/sqlite/store.h"
 #include "node/cluster_side.h"
-#include "node/identity.h"
+#include "node/identity_file.h"
 #include "node/reserve.h"
 #include "node/traffic_watch.h"
 #include "node/view_fetch.h"
@@ -27,7 +26,11 @@ constexpr io::Duration alive_ttl = std::chrono::seconds(2);
 
 class RealNode final : public Node {
  public:
-  RealNode(Ports ports, Options options) : ports_(ports), options_(std::move(options)), scope_(ports.executor) {}
+  RealNode(Ports ports, Options options)
+      : ports_(ports),
+        options_(std::move(options)),
+        identity_file_(ports.disk, options_.root),
+        scope_(ports.executor) {}
 
   io::Task<Result<void>> open();
   void stand_aside() override {
@@ -79,6 +82,7 @@ class RealNode final : public Node {
   // In the order of their making; destroyed in the reverse one.
   std::unique_ptr<io::DirectoryLock> lock_;
   Identity identity_;
+  IdentityFile identity_file_;
   bool has_identity_ = false;  // read from the disk, not made now
   catalog::View view_;
   std::unique_ptr<meta::sqlite::Store> single_;  // of a single node
@@ -96,9 +100,6 @@ class RealNode final : public Node {
   io::TaskScope scope_;
   std::atomic<bool> ready_ = false;
   std::atomic<bool> check_files_ = false;  // a disk that the catalogue did not know: its files are to be hashed
-  std::mutex identity_mutex_;              // one write of disk.json at a time
-  std::uint64_t identity_asked_ = 0;       // writes so far
-  std::uint64_t identity_written_ = 0;     // guarded by identity_mutex_
 };
 
 Result<void> RealNode::open_root() {
@@ -218,14 +219,7 @@ Result<void> RealNode::recognise() {
 io::Task<Result<void>> RealNode::store_identity(std::int64_t measured_ms) {
   Identity stored = identity_;
   stored.measured_ms = measured_ms;
-  auto write = [this, &stored, asked = ++identity_asked_]() -> Result<void> {
-    const std::lock_guard guard(identity_mutex_);
-    if (identity_written_ > asked) return {};  // what was asked for later is written already
-    HANSA_CHECK(write_identity(ports_.disk, options_.root, stored));
-    identity_written_ = asked;
-    return {};
-  };
-  co_return co_await io::blocking(io::Pool::sync, std::move(write));
+  co_return co_await identity_file_.write(std::move(stored));
 }
 
 // What this disk tells the cluster of itself it knows first, so that a copy of before is known by knowing less.

@@ -132,11 +132,11 @@ class Store final : public DiskBlobStore {
   std::mutex mutex_;                      // of what follows; taken after a digest's lock
   std::set<std::string> folders_;         // that are there, durably
   std::set<std::string> synced_folders_;  // all names in them are durable, also those of earlier processes
+  std::set<oci::Digest> believed_;        // hashed or written by this process, while others are unchecked
   // Names whose fsync failed and that could not be taken back: they give no receipts.
   std::set<oci::Digest> undurable_;
   std::map<oci::Digest, TickNumber> receipts_;  // last receipt of each digest, of the last ticks only
   TickNumber pruned_at_ = 0;
-  std::set<oci::Digest> believed_;  // hashed or written by this process, while others are unchecked
 };
 
 }  // namespace hansa::blob::disk

@@ -13,8 +13,8 @@
 // The pages of the log are therefore compared with those of the database. Such a log must be emptied before SQLite
 // writes to it: it would keep the header's salts, and the old frames behind the new ones would look like damage later.
 //
-// A log that is cut off to nothing is marked first (empty_log): a power cut amidst the truncation may leave any part of a
-// file, and the log's beginning without its end would put older pages over newer ones that the database has already.
+// A log that is cut off to nothing is marked first (empty_log): a power cut amidst the truncation may leave any part of
+// a file, and the log's beginning without its end would put older pages over newer ones that the database has already.
 //
 // Not told apart: damage to the last transaction alone, which looks like one that power failure tore.
 #pragma once
