@@ -41,7 +41,9 @@ class EtcdModel::ModelChannel final : public meta::etcd::Channel {
 
   io::Task<Result<RangeReply>> range(RangeRequest request, io::Duration deadline) override {
     return etcd_.ask<RangeReply>(way_, deadline,
-                                 [etcd = &etcd_, request = std::move(request)] { return etcd->range(request); });
+                                 [etcd = &etcd_, request = std::move(request), endpoint = way_.endpoint] {
+                                   return etcd->range(request, endpoint);
+                                 });
   }
   io::Task<Result<TxnReply>> txn(TxnRequest request, io::Duration deadline) override {
     const TxnFate fate = etcd_.draw_fate();
@@ -67,10 +69,10 @@ class EtcdModel::ModelChannel final : public meta::etcd::Channel {
     co_return Result<void>{};
   }
   io::Task<Result<meta::etcd::StatusReply>> status(io::Duration deadline) override {
-    const auto look = [etcd = &etcd_] {
+    const auto look = [etcd = &etcd_, endpoint = way_.endpoint] {
       meta::etcd::StatusReply reply;
       reply.header = etcd->header();
-      reply.version = etcd->version;
+      reply.version = etcd->version_at(endpoint);
       reply.leader = 1;
       reply.db_size = etcd->db_size;
       return Result<meta::etcd::StatusReply>(std::move(reply));
@@ -263,9 +265,14 @@ meta::etcd::Header EtcdModel::header() const {
   return {.cluster = 7, .member = 1, .revision = state_.revision, .raft_term = 1};
 }
 
-Result<RangeReply> EtcdModel::range(const RangeRequest& request) {
+const std::string& EtcdModel::version_at(const std::string& endpoint) const {
+  const auto known = versions.find(endpoint);
+  return known == versions.end() ? version : known->second;
+}
+
+Result<RangeReply> EtcdModel::range(const RangeRequest& request, const std::string& endpoint) {
   const bool may_be_stale =
-      request.serializable || !meta::etcd::reads_are_linearizable(meta::etcd::parse_version(version));
+      request.serializable || !meta::etcd::reads_are_linearizable(meta::etcd::parse_version(version_at(endpoint)));
   if (request.key.ends_with(meta::head_key) && request.end.empty()) ++head_reads_;
   meta::etcd::Header shown = header();
   if (may_be_stale && draw(warts_.stale)) {

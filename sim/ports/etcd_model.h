@@ -14,6 +14,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -117,6 +118,7 @@ class EtcdModel {
 
   // What it says of itself.
   std::string version = "3.6.9";
+  std::map<std::string, std::string> versions;  // of endpoints that say another
   std::uint64_t db_size = 0;
   bool no_space = false;  // the NOSPACE alarm
   // Linearizable reads of a key "head" so far.
@@ -137,6 +139,7 @@ class EtcdModel {
     std::string endpoint;
   };
 
+  const std::string& version_at(const std::string& endpoint) const;
   bool is_away(const Way& way) const { return !available_ || away_.contains(way.endpoint); }
   bool is_cut(const Way& way) const {
     return cuts_.contains({way.client, ""}) || cuts_.contains({way.client, way.endpoint});
@@ -155,7 +158,7 @@ class EtcdModel {
                TxnFate fate);
 
   meta::etcd::Header header() const;
-  Result<meta::etcd::RangeReply> range(const meta::etcd::RangeRequest& request);
+  Result<meta::etcd::RangeReply> range(const meta::etcd::RangeRequest& request, const std::string& endpoint);
   Result<meta::etcd::TxnReply> carry_out(const meta::etcd::TxnRequest& request);
   Result<meta::LeaseId> grant(io::Duration ttl);
   Result<io::Duration> keep_alive(meta::LeaseId lease);

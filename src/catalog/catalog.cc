@@ -135,10 +135,23 @@ io::Task<Result<Submitted>> Catalog::submit(Planner planner, Weight weight) {
 io::Task<Result<meta::CommitOutcome>> Catalog::commit(Plan plan, Revision planned_at) {
   View::Supply held;
   if (plan.supply) held = view_.supply(plan.supply->repository, plan.supply->digest, plan.supply->manifest);
-  HANSA_CO_TRY(const meta::CommitOutcome outcome, co_await store_.commit(*plan.commit));
-  if (outcome.status != meta::CommitStatus::unknown) co_return outcome;
+  const auto outcome = co_await store_.commit(*plan.commit);
+  if (!outcome && outcome.error().code == ErrorCode::out_of_space) {
+    co_return co_await after_refusal(*std::move(plan.commit), planned_at, outcome.error());
+  }
+  if (!outcome) co_return outcome.error();
+  if (outcome->status != meta::CommitStatus::unknown) co_return outcome;
   log_.warn("commit outcome unknown, settling", {{"operation", plan.commit->operation}});
   co_return co_await settle(*std::move(plan.commit), planned_at);
+}
+
+// The answer is final, but a full etcd may have carried the commit out before it gave it.
+io::Task<Result<meta::CommitOutcome>> Catalog::after_refusal(meta::Commit commit, Revision planned_at, Error refusal) {
+  const auto passed = co_await barrier();
+  if (!passed) co_return meta::CommitOutcome{};
+  HANSA_CO_TRY(const meta::CommitOutcome outcome, judge(commit, planned_at));
+  if (outcome.status == meta::CommitStatus::committed) co_return outcome;
+  co_return refusal;
 }
 
 io::Task<Result<meta::CommitOutcome>> Catalog::settle(meta::Commit commit, Revision planned_at) {

@@ -78,6 +78,7 @@ class Catalog {
   static constexpr std::int64_t never = -1;
   Catalog(meta::MetadataStore& store, Read read, View& view, io::Clock& clock, io::Random& random, Logger& log);
   Result<void> start();
+  io::Task<Result<meta::CommitOutcome>> after_refusal(meta::Commit commit, Revision planned_at, Error refusal);
   // What became of an unknown commit that conflicts now: committed, conflict (it never happened: plan anew), unknown.
   Result<meta::CommitOutcome> judge(const meta::Commit& commit, Revision planned_at);
   io::Task<Result<meta::CommitOutcome>> commit(Plan plan, Revision planned_at);

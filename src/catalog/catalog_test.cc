@@ -21,7 +21,7 @@ using testing::tag;
 // A store between the catalogue and the real one: loses answers, applies late, and lets others come first.
 class Meddler final : public meta::MetadataStore {
  public:
-  enum class Act { pass, lose_answer, lose_commit };
+  enum class Act { pass, lose_answer, lose_commit, say_full_after, say_full };
   explicit Meddler(Bed& bed) : bed_(bed) {}
 
   Result<std::unique_ptr<meta::Snapshot>> snapshot() override { return bed_.store->snapshot(); }
@@ -41,8 +41,11 @@ class Meddler final : public meta::MetadataStore {
       if (!other.operation.empty()) HANSA_CO_CHECK(co_await bed_.store->commit(std::move(other)));
     }
     if (act == Act::lose_commit) co_return CommitOutcome{};
+    const Error full = make_error(ErrorCode::out_of_space, "the store is full");
+    if (act == Act::say_full) co_return full;
     HANSA_CO_TRY(const CommitOutcome outcome, co_await bed_.store->commit(std::move(commit)));
     if (act == Act::lose_answer) co_return CommitOutcome{};
+    if (act == Act::say_full_after) co_return full;
     co_return outcome;
   }
   Result<std::unique_ptr<meta::Subscription>> follow(Revision from,
@@ -207,6 +210,25 @@ TEST(Submit, AStoreThatNeverAnswersIsAmbiguousInTheEnd) {
   EXPECT_EQ(done.error().code, ErrorCode::ambiguous);
   EXPECT_GE(bed.clock.monotonic() - began, settle_within) << "as long as another leader may take";
   EXPECT_LT(bed.clock.monotonic() - began, settle_within + 2 * max_backoff);
+}
+
+// etcd carries out some transactions that it answers so (its quota is crossed between its two looks).
+TEST(Submit, AFullStoreThatTookTheCommitAllTheSameIsBelievedByWhatItShows) {
+  Meddled bed;
+  bed.meddler.acts = {Meddler::Act::say_full_after};
+  const auto done = bed.run(bed.deleting_tag("app", "v"));
+  ASSERT_TRUE(done) << describe(done.error());
+  EXPECT_EQ(bed.meddler.commits, 1);
+  EXPECT_FALSE(bed.now().tag(name("app"), tag("v")).value());
+}
+
+TEST(Submit, AFullStoreIsSaidToBeFull) {
+  Meddled bed;
+  bed.meddler.acts = {Meddler::Act::say_full};
+  const auto done = bed.run(bed.deleting_tag("app", "v"));
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, ErrorCode::out_of_space);
+  EXPECT_TRUE(bed.now().tag(name("app"), tag("v")).value());
 }
 
 TEST(Catalog, KnowsTheNewestTickAfterARestart) {

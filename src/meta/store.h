@@ -131,7 +131,8 @@ class MetadataStore {
   virtual Result<std::unique_ptr<Snapshot>> snapshot() = 0;
   // Linearizable fence: a snapshot taken after it completes shows every commit that was acknowledged before it began.
   virtual io::Task<Result<Fence>> barrier() = 0;
-  // Errors (nothing happened): invalid for a commit over the limits, unavailable, out_of_space, too_many waiting.
+  // Errors (nothing happened): invalid for a commit over the limits, unavailable, too_many waiting; and out_of_space,
+  // after which a barrier must tell: etcd has carried some of those out that it answers so.
   virtual io::Task<Result<CommitOutcome>> commit(Commit commit) = 0;
   // Calls `listener` with every ChangeSet after `from`, in order, on a thread of the store: it must be quick and must
   // not call the store. range error when `from` is older than the history that is kept: read everything anew.

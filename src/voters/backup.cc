@@ -92,7 +92,10 @@ Result<void> check_snapshot(io::Disk& disk, const std::string& file) {
   return {};
 }
 
-io::Task<Result<BackupInfo>> backup(io::Disk& disk, io::Clock& clock, BackupSource source, std::string file) {
+namespace {
+
+io::Task<Result<BackupInfo>> take_backup(io::Disk& disk, io::Clock& clock, BackupSource source, std::string file,
+                                         std::string fresh) {
   BackupInfo info;
   info.cluster = source.cluster;
   meta::etcd::RangeRequest request;
@@ -102,7 +105,6 @@ io::Task<Result<BackupInfo>> backup(io::Disk& disk, io::Clock& clock, BackupSour
   if (!head.values.empty()) info.head = head.values.front().value;
   HANSA_CO_TRY(const auto status, co_await source.maintenance->status(call_deadline));
   info.version = status.version;
-  const std::string fresh = file + ".new";
   HANSA_CO_TRY(auto opened, disk.open(fresh, io::OpenMode::create_private));
   HANSA_CO_CHECK(opened->truncate(0));
   const std::shared_ptr<io::File> out = std::move(opened);
@@ -124,6 +126,20 @@ io::Task<Result<BackupInfo>> backup(io::Disk& disk, io::Clock& clock, BackupSour
   };
   HANSA_CO_CHECK(co_await io::blocking(io::Pool::sync, keep));
   co_return info;
+}
+
+}  // namespace
+
+// What was not finished takes space of no use.
+io::Task<Result<BackupInfo>> backup(io::Disk& disk, io::Clock& clock, BackupSource source, std::string file) {
+  const std::string fresh = file + ".new";
+  auto taken = co_await take_backup(disk, clock, std::move(source), std::move(file), fresh);
+  if (!taken) {
+    auto drop = [&disk, &fresh] { return disk.remove(fresh); };
+    const auto dropped = co_await io::blocking(io::Pool::sync, std::move(drop));
+    static_cast<void>(dropped.has_value());  // or it was never there
+  }
+  co_return taken;
 }
 
 Result<NewCluster> restore(io::Disk& disk, io::Clock& clock, io::Random& random, ClusterPlace place,

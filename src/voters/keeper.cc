@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/wait.h"
+#include "meta/etcd/endpoints.h"
 #include "voters/backup.h"
 
 namespace hansa::voters {
@@ -11,9 +12,16 @@ namespace {
 
 constexpr io::Duration call_deadline = std::chrono::seconds(2);
 constexpr io::Duration change_deadline = std::chrono::seconds(5);
-constexpr io::Duration lead_limit = std::chrono::seconds(30);    // of a look at all voters and one change
-constexpr io::Duration restart_pause = std::chrono::seconds(2);  // between starts of an etcd that ends
+constexpr io::Duration lead_limit = std::chrono::seconds(30);           // of a look at all voters and one change
+constexpr io::Duration restart_pause = std::chrono::seconds(2);         // between starts of an etcd that ends
+constexpr io::Duration defragment_deadline = std::chrono::seconds(25);  // within lead_limit
 constexpr std::string_view snapshot_end = ".snapshot";
+constexpr std::string_view unfinished_end = ".snapshot.new";
+constexpr std::string_view no_space = "NOSPACE";
+
+bool says_no_space(const meta::etcd::StatusReply& status) {
+  return std::ranges::any_of(status.errors, [](const std::string& text) { return text.contains(no_space); });
+}
 
 }  // namespace
 
@@ -24,10 +32,15 @@ ManagedEtcd::ManagedEtcd(Ports ports, KeeperOptions options)
 
 // ---- this machine's voter ---------------------------------------------------------------------------------------
 
-Result<bool> ManagedEtcd::owns_data() {
+Result<bool> ManagedEtcd::owns_marker() {
   HANSA_TRY(const auto marker, read_marker(p_.disk, options_.etcd.data_dir));
+  return marker && marker->disk == options_.disk && marker->cluster == options_.cluster;
+}
+
+Result<bool> ManagedEtcd::owns_data() {
   HANSA_TRY(const bool data, process_.has_data());
-  return data && marker && marker->disk == options_.disk && marker->cluster == options_.cluster;
+  if (!data) return false;
+  return owns_marker();
 }
 
 Result<bool> ManagedEtcd::must_ask() {
@@ -139,7 +152,8 @@ io::Task<void> ManagedEtcd::seat_loop() {
 io::Task<Result<void>> ManagedEtcd::mind_seat() {
   struct State {
     bool running = false;
-    bool ours = false;
+    bool ours = false;     // the data
+    bool joining = false;  // it runs and has no data yet
     std::optional<EtcdMarker> marker;
   };
   auto inspect = [this]() -> Result<State> {
@@ -147,6 +161,9 @@ io::Task<Result<void>> ManagedEtcd::mind_seat() {
     state.running = process_.running().has_value();
     HANSA_TRY(state.ours, owns_data());
     HANSA_TRY(state.marker, read_marker(p_.disk, options_.etcd.data_dir));
+    HANSA_TRY(const bool data, process_.has_data());
+    HANSA_TRY(const bool marked, owns_marker());
+    state.joining = state.running && marked && !data;
     return state;
   };
   HANSA_CO_TRY(const State state, co_await io::blocking(io::Pool::upkeep, std::move(inspect)));
@@ -155,10 +172,12 @@ io::Task<Result<void>> ManagedEtcd::mind_seat() {
     HANSA_CO_TRY(auto view, catalog_->snapshot());
     HANSA_CO_TRY(seat, read_seat(view, options_.node));
   }
+  const bool granted = seat && seat->record.state == "granted" && seat->record.disk == options_.disk;
+  const bool same = granted && state.marker && seat->record.member == state.marker->member;
+  if (state.joining && same) co_return Result<void>{};
   if (state.ours) {
     // The start of a seat that was granted has happened: say so, and only then it may be promoted.
-    const bool say = seat && seat->record.state == "granted" && seat->record.member == state.marker->member;
-    if (say) {
+    if (same && state.running) {
       SeatRecord taken = seat->record;
       taken.state = "taken";
       HANSA_CO_CHECK(co_await put_seat(options_.node, std::move(taken), seat->mod));
@@ -181,7 +200,7 @@ io::Task<Result<void>> ManagedEtcd::mind_seat() {
     auto stop = [this] { return process_.stop(std::chrono::seconds(5)); };
     HANSA_CO_CHECK(co_await io::blocking(io::Pool::upkeep, std::move(stop)));
   }
-  if (seat && seat->record.state == "granted" && seat->record.disk == options_.disk) co_return co_await sit(*seat);
+  if (granted) co_return co_await sit(*std::move(seat));
   co_return co_await ask(seat);
 }
 
@@ -228,7 +247,31 @@ io::Task<Result<void>> ManagedEtcd::ask(const std::optional<Seat>& seat) {
   co_return co_await put_seat(options_.node, std::move(record), before ? before->mod : 0);
 }
 
+// The members as they are now, with the seat's own: etcd does not start with others than the voters know. Empty: the
+// seat's member is none of them any more.
+io::Task<Result<std::string>> ManagedEtcd::initial_cluster(Seat seat) {
+  const auto reply = co_await members();
+  if (!reply) co_return reply.error();
+  std::string initial;
+  bool there = false;
+  for (const auto& member : reply->members) {
+    const bool own = member_text(member.id) == seat.record.member;
+    there = there || own;
+    const std::string& name = own ? options_.node : member.name;
+    if (name.empty() || member.peer_urls.empty()) continue;
+    initial += (initial.empty() ? "" : ",") + name + "=" + member.peer_urls.front();
+  }
+  if (!there) initial.clear();
+  co_return initial;
+}
+
 io::Task<Result<void>> ManagedEtcd::sit(Seat seat) {
+  HANSA_CO_TRY(seat.record.initial, co_await initial_cluster(seat));
+  if (seat.record.initial.empty()) {
+    p_.log.warn("the others removed this machine's voter before it had started; it asks for a new seat",
+                {{"member", seat.record.member}});
+    co_return co_await ask(seat);
+  }
   auto start = [this, &seat]() -> Result<void> {
     HANSA_CHECK(p_.disk.make_directories(options_.etcd.data_dir));
     HANSA_CHECK(process_.put_data_aside());
@@ -337,21 +380,34 @@ io::Task<Result<void>> ManagedEtcd::look() {
   HANSA_CO_TRY(const auto reply, co_await members());
   VoterPicture picture;
   picture.wanted = options_.voters;
+  picture.quota = options_.etcd.quota;
   for (const auto& member : reply.members) {
-    Voter voter{.id = member.id, .name = member.name, .peer_url = {}, .learner = member.learner};
+    Voter voter{.id = member.id, .name = member.name, .peer_url = {}, .client_url = {}, .learner = member.learner};
     if (!member.peer_urls.empty()) voter.peer_url = member.peer_urls.front();
     if (!member.client_urls.empty()) {
-      HANSA_CO_TRY(const auto channel, maintenance(settings_of(member.client_urls.front())));
+      voter.client_url = member.client_urls.front();
+      HANSA_CO_TRY(const auto channel, maintenance(settings_of(voter.client_url)));
       auto status = co_await channel->status(call_deadline);
       // Only its own word counts: another may have taken its place.
       if (status && status->header.member == member.id) {
         voter.answers = true;
         voter.applied = status->raft_applied;
+        voter.leader = status->leader == member.id;
+        voter.db_size = status->db_size;
+        voter.db_in_use = status->db_in_use;
+        picture.no_space = picture.no_space || says_no_space(*status);
         picture.leader_applied = std::max(picture.leader_applied, status->raft_applied);
       }
     }
+    const io::MonotonicTime now = p_.clock.monotonic();
+    if (voter.answers) silent_since_.erase(voter.id);
+    const auto since = voter.answers ? now : silent_since_.try_emplace(voter.id, now).first->second;
+    voter.silent_long = now - since > repair_delay;
     picture.voters.push_back(std::move(voter));
   }
+  std::erase_if(silent_since_, [&picture](const auto& one) {
+    return std::ranges::find(picture.voters, one.first, &Voter::id) == picture.voters.end();
+  });
   {
     HANSA_CO_TRY(auto view, catalog_->snapshot());
     HANSA_CO_TRY(picture.seats, read_seats(view));
@@ -390,6 +446,8 @@ io::Task<Result<void>> ManagedEtcd::carry_out(VoterStep step) {
     p_.log.info("a voter has caught up and votes from now on", {{"member", member_text(step.member)}});
     co_return co_await channel->member_promote(step.member, change_deadline);
   }
+  if (step.kind == VoterStep::Kind::defragment) co_return co_await defragment(picture, step.member);
+  if (step.kind == VoterStep::Kind::disarm) co_return co_await disarm(*channel);
   const auto seat = std::ranges::find(picture.seats, step.node, &Seat::node);
   if (seat == picture.seats.end()) co_return Result<void>{};
   p_.log.info("a voter is added", {{"node", step.node}});
@@ -404,6 +462,26 @@ io::Task<Result<void>> ManagedEtcd::carry_out(VoterStep step) {
   }
   // Should this commit be lost, the learner is nobody's: it is removed and added anew.
   co_return co_await put_seat(step.node, std::move(granted), seat->mod);
+}
+
+// etcd answers nothing else meanwhile; it goes on also where this stops waiting.
+io::Task<Result<void>> ManagedEtcd::defragment(VoterPicture picture, std::uint64_t member) {
+  const auto voter = std::ranges::find(picture.voters, member, &Voter::id);
+  if (voter == picture.voters.end()) co_return Result<void>{};
+  p_.log.info("a voter's database gives back what it does not use",
+              {{"member", member_text(member)}, {"bytes", voter->db_size}, {"in use", voter->db_in_use}});
+  HANSA_CO_TRY(const auto channel, maintenance(settings_of(voter->client_url)));
+  co_return co_await channel->defragment(defragment_deadline);
+}
+
+io::Task<Result<void>> ManagedEtcd::disarm(meta::etcd::MaintenanceChannel& channel) {
+  HANSA_CO_TRY(const auto alarms, co_await channel.alarms(call_deadline));
+  for (const auto& alarm : alarms) {
+    if (alarm.kind != no_space) continue;
+    p_.log.info("etcd has space again and takes writes", {{"member", member_text(alarm.member)}});
+    HANSA_CO_CHECK(co_await channel.disarm(alarm, change_deadline));
+  }
+  co_return Result<void>{};
 }
 
 // ---- snapshots --------------------------------------------------------------------------------------------------
@@ -422,15 +500,28 @@ io::Task<void> ManagedEtcd::snapshot_loop() {
 io::Task<Result<void>> ManagedEtcd::snapshot_once() {
   const std::string& folder = options_.snapshot_folder;
   const auto stamp = std::chrono::duration_cast<std::chrono::seconds>(p_.clock.wall().time_since_epoch()).count();
-  auto prepare = [this, &folder] { return p_.disk.make_directories(folder); };
+  // Those that an earlier process left unfinished would stay for ever.
+  auto prepare = [this, &folder]() -> Result<void> {
+    HANSA_CHECK(p_.disk.make_directories(folder));
+    HANSA_TRY(const auto entries, p_.disk.list(folder));
+    for (const auto& entry : entries) {
+      if (entry.name.ends_with(unfinished_end)) HANSA_CHECK(p_.disk.remove(folder + "/" + entry.name));
+    }
+    return {};
+  };
   HANSA_CO_CHECK(co_await io::blocking(io::Pool::upkeep, std::move(prepare)));
-  const auto settings = endpoints().front();
-  BackupSource source;
-  HANSA_CO_TRY(source.channel, p_.channels(settings));
-  HANSA_CO_TRY(source.maintenance, p_.maintenance(settings));
-  source.cluster = options_.cluster;
-  HANSA_CO_CHECK(co_await backup(p_.disk, p_.clock, std::move(source),
-                                 folder + "/metadata-" + std::to_string(stamp) + std::string(snapshot_end)));
+  const std::string file = folder + "/metadata-" + std::to_string(stamp) + std::string(snapshot_end);
+  Result<BackupInfo> taken = make_error(ErrorCode::unavailable, "no endpoint of etcd is known");
+  for (const auto& settings : endpoints()) {
+    BackupSource source;
+    HANSA_CO_TRY(source.channel, p_.channels(settings));
+    HANSA_CO_TRY(source.maintenance, p_.maintenance(settings));
+    source.cluster = options_.cluster;
+    taken = co_await backup(p_.disk, p_.clock, std::move(source), file);
+    // Another may have what this one does not give.
+    if (taken || !meta::etcd::Endpoints::another_may_help(taken.error())) break;
+  }
+  if (!taken) co_return std::move(taken).error();
   auto thin = [this, &folder]() -> Result<void> {
     HANSA_TRY(const auto entries, p_.disk.list(folder));
     std::vector<std::string> kept;

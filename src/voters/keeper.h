@@ -87,6 +87,7 @@ class ManagedEtcd {
 
  private:
   Result<bool> owns_data();
+  Result<bool> owns_marker();
   Result<void> start_again();
   meta::etcd::ChannelSettings settings_of(const std::string& url) const;
   io::Task<void> seat_loop();
@@ -95,6 +96,7 @@ class ManagedEtcd {
   io::Task<Result<void>> tell_address(EtcdMarker marker);
   io::Task<Result<void>> ask(const std::optional<Seat>& seat);
   io::Task<Result<void>> sit(Seat seat);
+  io::Task<Result<std::string>> initial_cluster(Seat seat);
   io::Task<Result<void>> put_seat(std::string node, SeatRecord record, catalog::Revision mod);
   io::Task<void> lead_loop();
   io::Task<Result<bool>> lead_once();
@@ -102,6 +104,8 @@ class ManagedEtcd {
   io::Task<Result<void>> look();
   void learn(const meta::etcd::MembersReply& reply);
   io::Task<Result<void>> carry_out(VoterStep step);
+  io::Task<Result<void>> defragment(VoterPicture picture, std::uint64_t member);
+  io::Task<Result<void>> disarm(meta::etcd::MaintenanceChannel& channel);
   io::Task<Result<meta::etcd::MembersReply>> members();
   Result<std::shared_ptr<meta::etcd::MaintenanceChannel>> maintenance(const meta::etcd::ChannelSettings& settings);
   io::Task<void> snapshot_loop();
@@ -117,7 +121,8 @@ class ManagedEtcd {
   std::vector<std::pair<meta::etcd::ChannelSettings, std::shared_ptr<meta::etcd::MaintenanceChannel>>> channels_;
   std::shared_ptr<meta::etcd::MaintenanceChannel> answering_;  // it gave the list of members
   std::atomic<std::uint64_t> issue_ = 0;
-  std::map<std::string, io::MonotonicTime> dead_since_;
+  std::map<std::string, io::MonotonicTime> dead_since_;      // nodes
+  std::map<std::uint64_t, io::MonotonicTime> silent_since_;  // voters
   bool address_told_ = false;
   bool old_copy_ = false;
   std::string failed_last_;  // why the last change did not work

@@ -79,9 +79,29 @@ bool may_sit(const VoterPicture& picture, const Seat& seat) {
   return std::ranges::none_of(picture.voters, own);
 }
 
-}  // namespace
+bool is_large(const VoterPicture& picture, const Voter& voter) {
+  return static_cast<double>(voter.db_size) > defragment_from * static_cast<double>(picture.quota);
+}
 
-VoterStep next_step(const VoterPicture& picture) {
+VoterStep space_step(const VoterPicture& picture) {
+  const bool at_rest =
+      std::ranges::all_of(picture.voters, [](const Voter& voter) { return voter.answers && !voter.learner; });
+  if (!at_rest || picture.quota == 0) return {};
+  const Voter* leader = nullptr;
+  bool large = false;
+  for (const auto& voter : picture.voters) {
+    if (!is_large(picture, voter)) continue;
+    large = true;
+    if (voter.db_in_use >= voter.db_size / 2) continue;
+    if (!voter.leader) return {.kind = Kind::defragment, .member = voter.id, .node = {}};
+    leader = &voter;
+  }
+  if (leader != nullptr) return {.kind = Kind::defragment, .member = leader->id, .node = {}};
+  if (picture.no_space && !large) return {.kind = Kind::disarm, .member = 0, .node = {}};
+  return {};
+}
+
+VoterStep membership_step(const VoterPicture& picture) {
   for (const auto& voter : picture.voters) {
     const bool must_go = is_void(picture, voter) || is_stray(picture, voter);
     if (must_go && may_remove(picture, voter)) return remove(voter);
@@ -92,6 +112,7 @@ VoterStep next_step(const VoterPicture& picture) {
     learning = true;
     const Seat* seat = seat_of(picture, owner_of(picture, voter));
     const bool taken = seat != nullptr && seat->record.state == "taken";
+    if (voter.silent_long) return remove(voter);
     const bool level = voter.answers && voter.applied + promote_lag >= picture.leader_applied;
     if (taken && level) return {.kind = Kind::promote, .member = voter.id, .node = {}};
   }
@@ -100,9 +121,11 @@ VoterStep next_step(const VoterPicture& picture) {
   const auto replaceable = [&](const Voter& voter) { return is_replaceable(picture, voter); };
   const auto dead = static_cast<std::size_t>(std::ranges::count_if(picture.voters, replaceable));
   if (voters < picture.wanted + std::min<std::size_t>(dead, 1)) {
+    const Seat* next = nullptr;
     for (const auto& seat : picture.seats) {
-      if (may_sit(picture, seat)) return {.kind = Kind::add, .member = 0, .node = seat.node};
+      if (may_sit(picture, seat) && (next == nullptr || seat.mod < next->mod)) next = &seat;
     }
+    if (next != nullptr) return {.kind = Kind::add, .member = 0, .node = next->node};
   }
   if (voters <= picture.wanted) return {};
   for (const auto& voter : picture.voters) {
@@ -112,6 +135,13 @@ VoterStep next_step(const VoterPicture& picture) {
   const bool all_answer = std::ranges::all_of(picture.voters, &Voter::answers);
   if (all_answer && may_remove(picture, picture.voters.back())) return remove(picture.voters.back());
   return {};
+}
+
+}  // namespace
+
+VoterStep next_step(const VoterPicture& picture) {
+  const VoterStep step = membership_step(picture);
+  return step.kind == Kind::none ? space_step(picture) : step;
 }
 
 std::vector<std::string> degraded(const VoterPicture& picture) {

@@ -246,6 +246,85 @@ TEST(VoterPlan, ANewVoterAtTheAddressOfANodeThatIsGoneIsNotTakenForIts) {
   EXPECT_EQ(next_step(picture).kind, Kind::promote);
 }
 
+// Two that vote, and a third machine.
+class VoterPictureTest : public ::testing::Test {
+ protected:
+  VoterPictureTest() {
+    for (const char* name : {"a", "b", "c", "d"}) {
+      picture.nodes.push_back({.id = name, .active = true, .alive = true});
+    }
+    add_voter("a").leader = true;
+    add_voter("b");
+    picture.quota = 1000;
+  }
+  Voter& add_voter(const std::string& name, bool learner = false) {
+    const std::uint64_t id = picture.voters.size() + 1;
+    picture.voters.push_back({.id = id, .name = name, .learner = learner, .answers = true});
+    seat(name, learner ? "granted" : "taken", id);
+    return picture.voters.back();
+  }
+  void seat(const std::string& node, std::string state, std::uint64_t member = 0) {
+    SeatRecord record;
+    record.state = std::move(state);
+    record.member = member_text(member);
+    picture.seats.push_back({.node = node, .record = record, .mod = ++mod});
+  }
+  VoterStep step() const { return next_step(picture); }
+
+  VoterPicture picture;
+  catalog::Revision mod = 0;
+};
+
+// It would hold up every other change for ever.
+TEST_F(VoterPictureTest, ALearnerThatIsSilentForLongGoesAndAnotherMachineIsNext) {
+  Voter& learner = add_voter("c", true);
+  learner.answers = false;
+  seat("d", "asked");
+  EXPECT_EQ(step().kind, Kind::none);
+  learner.silent_long = true;
+  ASSERT_EQ(step().kind, Kind::remove);
+  EXPECT_EQ(step().member, learner.id);
+  picture.voters.pop_back();
+  EXPECT_EQ(step().kind, Kind::add);
+  EXPECT_EQ(step().node, "d");
+}
+
+TEST_F(VoterPictureTest, WhoHasWaitedLongestForASeatIsNext) {
+  seat("c", "asked");
+  seat("d", "asked");
+  picture.seats[2].mod = ++mod;  // it asked anew
+  EXPECT_EQ(step().node, "d");
+}
+
+// etcd goes by the size of the file, which no removal and no compaction makes smaller.
+TEST_F(VoterPictureTest, WhatADatabaseDoesNotUseIsGivenBackByOneAfterTheOtherTheLeaderLast) {
+  for (auto& voter : picture.voters) {
+    voter.db_size = 700;
+    voter.db_in_use = 100;
+  }
+  ASSERT_EQ(step().kind, Kind::defragment);
+  EXPECT_EQ(step().member, picture.voters.back().id) << "not the leader";
+  picture.no_space = true;
+  picture.voters.back().db_size = 100;
+  ASSERT_EQ(step().kind, Kind::defragment);
+  EXPECT_EQ(step().member, picture.voters.front().id);
+  picture.voters.front().db_size = 100;
+  EXPECT_EQ(step().kind, Kind::disarm);
+  picture.no_space = false;
+  EXPECT_EQ(step().kind, Kind::none);
+}
+
+TEST_F(VoterPictureTest, NothingIsGivenBackWhileAVoterIsAwayOrTheSpaceIsInUse) {
+  for (auto& voter : picture.voters) {
+    voter.db_size = 700;
+    voter.db_in_use = 600;
+  }
+  EXPECT_EQ(step().kind, Kind::none);
+  for (auto& voter : picture.voters) voter.db_in_use = 100;
+  picture.voters.back().answers = false;
+  EXPECT_EQ(step().kind, Kind::none);
+}
+
 TEST(VoterPlan, TwoMachinesRestAtTwoVotersAndAreCalledDegraded) {
   World world(1, 2, 3);
   world.settle();

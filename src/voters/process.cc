@@ -159,6 +159,9 @@ std::vector<std::string> etcd_arguments(const EtcdSettings& settings, EtcdStart 
   std::ranges::move(address_arguments(settings), std::back_inserter(out));
   if (start == EtcdStart::founding || start == EtcdStart::joining) {
     add(out, "initial-cluster", members);
+  }
+  // Also with data: should they turn out to be none, etcd must not found a cluster of its own on them (H3).
+  if (start != EtcdStart::force_alone) {
     add(out, "initial-cluster-state", start == EtcdStart::founding ? "new" : "existing");
   }
   if (start == EtcdStart::force_alone) out.emplace_back("--force-new-cluster");
@@ -244,7 +247,7 @@ bool EtcdProcess::listens_as_set() {
 }
 
 Result<bool> EtcdProcess::has_data() {
-  const auto info = disk_.info(path("member/member"));
+  const auto info = disk_.info(path("member/member/wal"));
   if (info) return true;
   if (info.error().code == ErrorCode::not_found) return false;
   return info.error();

@@ -77,6 +77,7 @@ class EtcdProcess {
   std::optional<int> running();
   // Whether that one listens where the settings say: it outlives a change of them.
   bool listens_as_set();
+  // Whether etcd has a log here. What it makes before it has found its cluster is no data: it has not taken part.
   Result<bool> has_data();
   // exists: it runs already. unavailable: it ended at once, with the end of its log. An error of the disk: its process
   // id could not be kept. After an error none runs that was started here.

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <fstream>
 #include <iterator>
@@ -73,7 +74,7 @@ class EtcdProcessTest : public ::testing::Test {
     settings.name = "n1";
     settings.host = "localhost";
     etcd_.emplace(disk_, rig_.clock(), settings);
-    EXPECT_TRUE(disk_.make_directories(settings.data_dir + "/member/member"));
+    EXPECT_TRUE(disk_.make_directories(settings.data_dir + "/member/member/snap"));
   }
 
   void write(const std::string& name, const std::string& text) { std::ofstream(folder_ + "/data/" + name) << text; }
@@ -96,6 +97,28 @@ TEST_F(EtcdProcessTest, OneWhoseProcessIdCannotBeKeptIsStoppedAgain) {
   EXPECT_NE(started.error().message.find("its process id was not kept"), std::string::npos) << started.error().message;
   EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1) << "a child is left";
   EXPECT_EQ(errno, ECHILD);
+}
+
+// etcd makes them before it asks the others: one whose first start broke off there has not taken part. Started on them
+// as on data, it would found a cluster of its own.
+TEST_F(EtcdProcessTest, WhatABrokenOffFirstStartLeftIsNoData) {
+  EXPECT_FALSE(etcd_->has_data().value());
+  write("member/member/snap/db", "db");
+  EXPECT_FALSE(etcd_->has_data().value());
+  write("member/member/wal", "wal");
+  EXPECT_TRUE(etcd_->has_data().value());
+}
+
+TEST(EtcdArguments, OnlyAFounderMayFoundACluster) {
+  const auto state_of = [](EtcdStart start) {
+    const auto words = etcd_arguments({}, start, "n1=https://a:1", 4);
+    const auto found =
+        std::ranges::find_if(words, [](const auto& word) { return word.starts_with("--initial-cluster-state="); });
+    return found == words.end() ? std::string() : found->substr(found->find('=') + 1);
+  };
+  EXPECT_EQ(state_of(EtcdStart::founding), "new");
+  EXPECT_EQ(state_of(EtcdStart::joining), "existing");
+  EXPECT_EQ(state_of(EtcdStart::again), "existing");
 }
 
 // Were it left beside the data that come next, it would be believed of them.

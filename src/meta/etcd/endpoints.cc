@@ -21,6 +21,9 @@ Result<void> Endpoints::set(const std::vector<ChannelSettings>& settings) {
     if (at == current_) current = open.size();
     open.push_back(open_.at(at));
   }
+  std::erase_if(linearizable_, [&open](const auto& known) {
+    return std::ranges::none_of(open, [&known](const auto& channel) { return channel.get() == known.first; });
+  });
   settings_ = settings;
   open_ = std::move(open);
   current_ = current;
@@ -46,6 +49,17 @@ void Endpoints::use(const std::shared_ptr<Channel>& channel) {
   const std::lock_guard guard(mutex_);
   const auto known = std::ranges::find(open_, channel);
   if (known != open_.end()) current_ = static_cast<std::size_t>(known - open_.begin());
+}
+
+void Endpoints::note_reads(const std::shared_ptr<Channel>& channel, bool linearizable) {
+  const std::lock_guard guard(mutex_);
+  if (std::ranges::find(open_, channel) != open_.end()) linearizable_[channel.get()] = linearizable;
+}
+
+bool Endpoints::trusts(const Channel& channel) const {
+  const std::lock_guard guard(mutex_);
+  const bool all = std::ranges::all_of(linearizable_, [](const auto& known) { return known.second; });
+  return all && linearizable_.contains(&channel);
 }
 
 Result<std::shared_ptr<Channel>> Endpoints::separate() const {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -26,6 +27,10 @@ class Endpoints {
   std::vector<std::shared_ptr<Channel>> all() const;
   // This one from now on, if it is still known.
   void use(const std::shared_ptr<Channel>& channel);
+  // What the etcd at this endpoint said of its version. Whether linearizable reads there can be trusted: it said so,
+  // and none of the others said otherwise (it may be their leader that a read goes by).
+  void note_reads(const std::shared_ptr<Channel>& channel, bool linearizable);
+  bool trusts(const Channel& channel) const;
   // A channel of its own to the endpoint in use, for a watch (T3).
   Result<std::shared_ptr<Channel>> separate() const;
   // `failed` does not serve: another is in use from now on, unless that happened already.
@@ -56,6 +61,7 @@ class Endpoints {
   mutable std::mutex mutex_;
   std::vector<ChannelSettings> settings_;
   std::vector<std::shared_ptr<Channel>> open_;
+  std::map<const Channel*, bool> linearizable_;  // of those in open_ that said so
   std::size_t current_ = 0;
 };
 

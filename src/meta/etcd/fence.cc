@@ -7,13 +7,13 @@ namespace hansa::meta::etcd {
 namespace {
 
 constexpr io::Duration gap_per_member = std::chrono::microseconds(200);  // between barriers (T3)
-constexpr io::Duration gap_per_member_by_put = std::chrono::milliseconds(2);
+constexpr io::Duration gap_per_member_by_log = std::chrono::milliseconds(2);
 // A busy node waits a little for those who come back at once, so that a read is shared by twice as many.
 constexpr io::Duration return_per_waiter = std::chrono::microseconds(27);
 constexpr io::Duration longest_return = std::chrono::microseconds(2500);
-constexpr int looks_per_deadline = 12;  // for waiters whose deadline has passed
-constexpr std::size_t operation_id_bytes = 12;
-constexpr int waits_for_view = 3;  // parts of a barrier's deadline
+constexpr int looks_per_deadline = 12;             // for waiters whose deadline has passed
+constexpr std::string_view absent_key = "absent";  // nobody puts it
+constexpr int waits_for_view = 3;                  // parts of a barrier's deadline
 
 Error out_of_reach(const Error& cause) {
   return make_error(ErrorCode::unavailable,
@@ -78,7 +78,7 @@ io::Task<void> EtcdStore::barrier_loop() {
 }
 
 io::Duration EtcdStore::gap_between_rounds() const {
-  return (by_put_ ? gap_per_member_by_put : gap_per_member) * static_cast<std::int64_t>(options_.members());
+  return (by_log_ ? gap_per_member_by_log : gap_per_member) * static_cast<std::int64_t>(options_.members());
 }
 
 // Until as many came as were answered, counted from the answer on: where a read takes longer than they take to come
@@ -166,38 +166,37 @@ io::Task<void> EtcdStore::pass(HeadRead head, Round round, io::BootTime began) {
 // ---- head -------------------------------------------------------------------------------------------------------
 
 io::Task<Result<EtcdStore::HeadRead>> EtcdStore::read_head() {
-  if (by_put_) co_return co_await put_head();
-  const std::string name = key(head_key);
-  const auto call = [&name](Channel& channel, io::Duration deadline) {
-    return channel.range({.key = name, .end = {}}, deadline);
-  };
-  HANSA_CO_TRY(const RangeReply reply, co_await endpoints_.read<RangeReply>(call));
-  HeadRead out{.version = 0, .operation = {}, .revision = reply.header.revision};
-  if (!reply.values.empty()) {
-    out.version = reply.values.front().version;
-    out.operation = head_operation(reply.values.front().value);
+  const auto call = [this](Channel& channel, io::Duration deadline) { return read_head_at(channel, deadline); };
+  co_return co_await endpoints_.read<HeadRead>(call);
+}
+
+io::Task<Result<EtcdStore::HeadRead>> EtcdStore::read_head_at(Channel& channel, io::Duration deadline) {
+  Header header;
+  RangeReply head;
+  if (endpoints_.trusts(channel)) {
+    HANSA_CO_TRY(head, co_await channel.range({.key = key(head_key), .end = {}}, deadline));
+    header = head.header;
+  } else {
+    HANSA_CO_TRY(TxnReply reply, co_await channel.txn(head_through_the_log(), deadline));
+    if (reply.ranges.empty()) co_return make_error(ErrorCode::internal, "etcd did not show the key that was asked for");
+    head = std::move(reply.ranges.front());
+    header = reply.header;
+  }
+  HeadRead out{.version = 0, .operation = {}, .revision = header.revision};
+  if (!head.values.empty()) {
+    out.version = head.values.front().version;
+    out.operation = head_operation(head.values.front().value);
   }
   co_return out;
 }
 
-// A write is linearizable on every etcd: it counts no other change.
-io::Task<Result<EtcdStore::HeadRead>> EtcdStore::put_head() {
+// A transaction that could write goes through the log of every etcd and is answered where it is applied. This one
+// removes what is never there: it makes no revision, tells no watch, takes no space, and passes where there is none.
+TxnRequest EtcdStore::head_through_the_log() const {
   TxnRequest request;
-  const std::string operation = random_.hex(operation_id_bytes);
-  request.success.push_back(
-      {.kind = TxnOperation::Kind::put, .key = key(head_key), .value = head_value(operation, 0), .lease = 0});
+  request.success.push_back({.kind = TxnOperation::Kind::remove, .key = key(absent_key), .value = {}, .lease = 0});
   request.success.push_back({.kind = TxnOperation::Kind::range, .key = key(head_key), .value = {}, .lease = 0});
-  const auto call = [&request](Channel& channel, io::Duration deadline) { return channel.txn(request, deadline); };
-  auto reply = co_await endpoints_.read<TxnReply>(call);
-  if (!reply && reply.error().code == ErrorCode::out_of_space) {
-    note([](StoreHealth& health) { health.out_of_space = true; });
-  }
-  if (!reply) co_return std::move(reply).error();
-  if (reply->ranges.empty() || reply->ranges.front().values.empty()) {
-    co_return make_error(ErrorCode::internal, "etcd did not show the key that was just put");
-  }
-  const KeyValue& head = reply->ranges.front().values.front();
-  co_return HeadRead{.version = head.version, .operation = operation, .revision = reply->header.revision};
+  return request;
 }
 
 // A store that shows less than the view had when it was asked: it was restored behind our back (H2). What the view has

@@ -96,7 +96,7 @@ io::Task<Result<void>> EtcdStore::follow_once() {
 io::Task<Result<void>> EtcdStore::confirm_past(sqlite::ReplicaPosition position) {
   const HeadPosition view = fed_;
   auto now = co_await read_head();
-  // A full store of an old version takes no put; its past can still be read.
+  // The past of a full store can still be read.
   if (!now && now.error().code != ErrorCode::out_of_space) co_return std::move(now).error();
   if (!now || !went_back(view, position.revision, now->version, now->operation, now->revision)) {
     HANSA_CO_TRY(const HeadPosition then, co_await head_at(position.revision));

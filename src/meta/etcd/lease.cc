@@ -7,6 +7,7 @@ namespace {
 
 constexpr io::Duration lease_attempt = std::chrono::milliseconds(1000);
 constexpr int keep_alives_per_ttl = 3;
+constexpr int attempts_per_ttl = 4;  // so that another endpoint is asked in time where one is silent
 
 // What the keeper and the holder of a lease share. Times in nanoseconds of the monotonic clock.
 struct Life {
@@ -38,12 +39,15 @@ class EtcdLease final : public Lease {
 
  private:
   static io::Task<void> keep_alive(EtcdStore* store, LeaseId id, io::Duration ttl, std::shared_ptr<Life> life) {
+    constexpr io::Duration pause = std::chrono::milliseconds(100);  // all may refuse at once
+    io::Duration rest = ttl / keep_alives_per_ttl;
     while (!life->dropped && !life->ended) {
-      auto slept = co_await io::sleep_for(ttl / keep_alives_per_ttl);
+      auto slept = co_await io::sleep_for(rest);
       if (!slept || life->dropped) co_return;
+      rest = ttl / keep_alives_per_ttl;
       const io::MonotonicTime asked = store->clock_.monotonic();
       const auto channel = store->endpoints_.current();
-      auto kept = co_await channel->lease_keep_alive(id, std::min(lease_attempt, ttl));
+      auto kept = co_await channel->lease_keep_alive(id, std::min(lease_attempt, ttl / attempts_per_ttl));
       if (kept) {
         life->until = (asked + std::min(*kept, ttl)).since_origin.count();
       } else if (kept.error().code == ErrorCode::not_found) {
@@ -52,6 +56,7 @@ class EtcdLease final : public Lease {
         co_return;
       } else {
         store->endpoints_.move_on(channel);
+        rest = pause;
       }
     }
   }

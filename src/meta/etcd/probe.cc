@@ -113,7 +113,9 @@ io::Task<Result<void>> EtcdStore::rest(bool well) {
 io::Task<Result<void>> EtcdStore::probe() {
   const auto in_use = endpoints_.current();
   auto answered = co_await probe_at(in_use);
-  if (answered || !Endpoints::another_may_help(answered.error())) co_return answered;
+  if (answered) learn(*answered);
+  if (answered) co_return Result<void>{};
+  if (!Endpoints::another_may_help(answered.error())) co_return std::move(answered).error();
   ProbeAll all;
   io::TaskScope scope(executor_);
   for (auto& other : endpoints_.all()) {
@@ -122,6 +124,7 @@ io::Task<Result<void>> EtcdStore::probe() {
   co_await scope.join();
   if (!all.found) co_return all.last ? *all.last : answered.error();
   endpoints_.use(all.found);
+  learn(all.status);
   co_return Result<void>{};
 }
 
@@ -130,6 +133,7 @@ io::Task<void> EtcdStore::probe_into(std::shared_ptr<Channel> channel, ProbeAll*
   if (all->found) co_return;
   if (answered) {
     all->found = std::move(channel);
+    all->status = *std::move(answered);
     scope->cancel();
   } else {
     all->last = std::move(answered).error();
@@ -137,30 +141,32 @@ io::Task<void> EtcdStore::probe_into(std::shared_ptr<Channel> channel, ProbeAll*
 }
 
 // Whether it answers a linearizable read; what it says of itself is noted.
-io::Task<Result<void>> EtcdStore::probe_at(std::shared_ptr<Channel> channel) {
-  HANSA_CO_TRY(const StatusReply status, co_await channel->status(probe_attempt));
+io::Task<Result<StatusReply>> EtcdStore::probe_at(std::shared_ptr<Channel> channel) {
+  HANSA_CO_TRY(StatusReply status, co_await channel->status(probe_attempt));
   const ServerVersion version = parse_version(status.version);
   if (version < oldest_version) {
     co_return make_error(ErrorCode::unsupported, "etcd " + status.version + " is too old; Hansa needs 3.4 or newer");
   }
-  learn(status, !reads_are_linearizable(version));
+  endpoints_.note_reads(channel, reads_are_linearizable(version));
   HANSA_CO_CHECK(co_await channel->range({.key = key(head_key), .end = {}}, probe_attempt));
-  co_return Result<void>{};
+  co_return status;
 }
 
-void EtcdStore::learn(const StatusReply& status, bool by_put) {
-  by_put_ = by_put;
+void EtcdStore::learn(const StatusReply& status) {
+  const bool by_log = !endpoints_.trusts(*endpoints_.current());
+  by_log_ = by_log;
   note([&](StoreHealth& health) {
     health.version = status.version;
     health.db_size = status.db_size;
     const auto limit = static_cast<double>(options_.quota_bytes) * options_.quota_limit;
     health.out_of_space = static_cast<double>(status.db_size) >= limit;
-    health.barrier_by_put = by_put;
+    health.barrier_by_log = by_log;
   });
-  if (by_put && !std::exchange(told_version_, true)) {
+  if (by_log && !std::exchange(told_version_, true)) {
     log_.warn(
-        "linearizable reads of this etcd can be stale, so each barrier costs it a write; use 3.4.42, 3.5.28, 3.6.9 or "
-        "newer",
+        "linearizable reads of this etcd, or of a member of it, can be stale, so each barrier goes through its log; "
+        "use "
+        "3.4.42, 3.5.28, 3.6.9 or newer",
         {{"version", status.version}});
   }
   if (says_corrupt(status)) raise("corrupt", corrupt_store);

@@ -19,7 +19,7 @@ struct ServerVersion {
 };
 // "3.4.23", "3.6.9-rc.1"; zeros where it is not understood.
 ServerVersion parse_version(std::string_view text);
-// etcd's linearizable reads can be stale before 3.4.42, 3.5.28 and 3.6.9 (H2): a barrier is then a put.
+// etcd's linearizable reads can be stale before 3.4.42, 3.5.28 and 3.6.9 (H2): a barrier then goes through the log.
 bool reads_are_linearizable(const ServerVersion& version);
 // Older ones lack what Hansa needs (learners).
 inline constexpr ServerVersion oldest_version{3, 4, 0};

@@ -70,11 +70,11 @@ struct StoreHealth {
   // Empty: none. "rewound": the store went back in time; "foreign": somebody else writes here; "corrupt": etcd says
   // that its members' data differs.
   std::string alarm;
-  std::string version;  // of the server in use
-  bool barrier_by_put = false;
+  std::string version;          // of the server in use
+  bool barrier_by_log = false;  // reads of an endpoint can be stale
   bool out_of_space = false;
   std::uint64_t barriers = 0;       // requests
-  std::uint64_t barrier_reads = 0;  // engine reads (or puts) made for them
+  std::uint64_t barrier_reads = 0;  // engine reads made for them
   std::uint64_t commits = 0;
   std::uint64_t unknown = 0;
   std::uint64_t resyncs = 0;

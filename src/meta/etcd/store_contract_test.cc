@@ -42,7 +42,6 @@ class EtcdBed final : public sqlite::testing::Bed {
   }
   Store& store() override { return *store_; }
   const EtcdServer& server() const { return server_; }
-  bool barriers_write() const override { return store_->health().barrier_by_put; }
   void run_all(std::vector<io::Task<void>> tasks) override { rig_.run(together(std::move(tasks))); }
   // A barrier brings the view up to date; the keys of the suite's ended lease go when etcd has been told.
   void settle() override {
@@ -89,7 +88,6 @@ class ModelBed final : public sqlite::testing::WorldBed {
     store_.reset();
   }
   Store& store() override { return *store_; }
-  bool barriers_write() const override { return store_->health().barrier_by_put; }
 
  private:
   sim::EtcdModel etcd_{world_};
@@ -121,7 +119,7 @@ std::uint64_t handled(const EtcdServer& server, const std::string& method) {
 TEST(EtcdBarrier, AThousandAtOnceShareAFewReadsByEtcdsOwnCount) {
   if (current_etcd().empty()) GTEST_SKIP() << "no current etcd here; see ./dev clients";
   EtcdBed bed(current_etcd());
-  ASSERT_FALSE(bed.barriers_write());
+  ASSERT_FALSE(bed.store().health().barrier_by_log);
   const std::uint64_t before = handled(bed.server(), "Range");
   int passed = 0;
   std::vector<io::Task<void>> tasks;

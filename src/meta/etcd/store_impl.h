@@ -129,13 +129,14 @@ class EtcdStore final : public Store {
   // probe.cc
   struct ProbeAll {
     std::shared_ptr<Channel> found;
+    StatusReply status;  // of `found`
     std::optional<Error> last;
   };
   io::Task<void> probe_loop();
   io::Task<Result<void>> probe();
   io::Task<void> probe_into(std::shared_ptr<Channel> channel, ProbeAll* all, io::TaskScope* scope);
-  io::Task<Result<void>> probe_at(std::shared_ptr<Channel> channel);
-  void learn(const StatusReply& status, bool by_put);
+  io::Task<Result<StatusReply>> probe_at(std::shared_ptr<Channel> channel);
+  void learn(const StatusReply& status);   // of the endpoint in use
   io::Task<Result<void>> rest(bool well);  // between two probes
 
   // fence.cc
@@ -148,7 +149,8 @@ class EtcdStore final : public Store {
   io::Task<void> expire_loop();
   io::Task<Result<void>> wait_for_waiters(BarrierQueue::Ticket after);  // or cancelled
   io::Task<Result<HeadRead>> read_head();
-  io::Task<Result<HeadRead>> put_head();
+  io::Task<Result<HeadRead>> read_head_at(Channel& channel, io::Duration deadline);
+  TxnRequest head_through_the_log() const;
   void look_back(const ViewGauge::State& before, const HeadRead& head);
   void give_up_view();  // the store went back in time
 
@@ -203,7 +205,7 @@ class EtcdStore final : public Store {
   std::uint64_t answered_rounds_ = 0;       // the executor's thread only
   std::atomic<std::size_t> admitting_ = 0;  // barriers that wait for the probe
   bool expiring_ = false;                   // the executor's thread only
-  std::atomic<bool> by_put_ = true;
+  std::atomic<bool> by_log_ = true;
   bool told_version_ = false;
   std::atomic<std::uint64_t> cluster_ = 0;
 

@@ -27,7 +27,6 @@ class Bed {
   virtual void run_all(std::vector<io::Task<void>> tasks) = 0;
   // Until followers have heard of everything and ended leases are gone.
   virtual void settle() = 0;
-  virtual bool barriers_write() const { return false; }  // head, once each
 
   Revision begin() { return store().snapshot().value()->revision(); }
   std::uint64_t head_version() {
