@@ -155,6 +155,17 @@ TEST_F(SimClusterTest, ADiskThatIsSetBackIsANewDiskAndGetsWhatItLacks) {
   EXPECT_TRUE(world.run_until([this] { return cluster.has_file(1, sha256("content")); }, 1min));
 }
 
+// From a terminal of another encoding.
+TEST_F(SimClusterTest, AnIdThatIsNoTextIsAMemberThatNobodyKnows) {
+  start_all();
+  std::function<io::Task<Result<std::string>>(node::Node&)> use = [](node::Node& node) {
+    return node.cluster_operation("may-stop", "\xe4");
+  };
+  const auto answer = run(world, clients, cluster.ask_node<Result<std::string>>(0, std::move(use)));
+  ASSERT_TRUE(answer && *answer);
+  EXPECT_NE((*answer)->find("\"reason\""), std::string::npos);
+}
+
 TEST_F(SimClusterTest, ADiskThatNobodyKnowsClaimsNothingBeforeItsFilesWereHashed) {
   start_all();
   EXPECT_EQ(push(0, std::string(100'000'000, 'h')), "pushed");  // half a second of hashing

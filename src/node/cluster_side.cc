@@ -197,7 +197,9 @@ io::Task<Result<std::string>> ClusterSide::may_stop(std::string id) {
   HANSA_CO_CHECK(co_await p_.catalog.barrier());
   HANSA_CO_TRY(const auto input, picture());
   const auto answer = cluster::may_stop(id, input);
-  co_return nlohmann::json{{"id", id}, {"may_stop", answer.may}, {"reason", answer.reason}}.dump();
+  const nlohmann::json out = {{"id", id}, {"may_stop", answer.may}, {"reason", answer.reason}};
+  // The id is what an operator typed, in whatever encoding.
+  co_return out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 io::Task<Result<std::string>> ClusterSide::drain(std::string id) {

@@ -13,6 +13,7 @@
 #include "node/identity_file.h"
 #include "node/reserve.h"
 #include "node/traffic_watch.h"
+#include "node/view_exchange.h"
 #include "node/view_fetch.h"
 #include "registry/service.h"
 #include "upkeep/counters.h"
@@ -125,6 +126,7 @@ Result<void> RealNode::open_metadata() {
 // The view is open after it; follow() of the catalogue begins once the store is ready.
 Result<void> RealNode::open_shared() {
   const ClusterOptions& cluster = *options_.cluster;
+  ViewExchange::remove_leftovers(ports_.disk, options_.root);
   HANSA_ASSERT(ports_.peers != nullptr && ports_.channels, "a member of a cluster has peers and a way to etcd");
   meta::etcd::StoreOptions options;
   options.endpoints = cluster.endpoints;

@@ -3,26 +3,25 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <vector>
 
 #include "io/wait.h"
+#include "meta/sqlite/replica.h"
 
 namespace hansa::node {
 namespace {
 
 constexpr std::size_t piece_bytes = 256 * KiB;
+constexpr std::string_view copy_prefix = "view-copy-";
 constexpr std::size_t copy_name_bytes = 8;
 
-// A file read piece by piece on a pool; removed with the last reader.
+// A file read piece by piece on a pool. It has no name any more: its space is free once nobody reads it, however this
+// process ends.
 class FileSource final : public io::ByteSource {
  public:
-  FileSource(io::Disk& disk, std::string path, std::unique_ptr<io::File> file, std::atomic<std::size_t>& count)
-      : disk_(disk), path_(std::move(path)), file_(std::move(file)), count_(count) {}
-  ~FileSource() override {
-    file_.reset();
-    static_cast<void>(disk_.remove(path_).has_value());  // what stays is overwritten by nobody and removed at the start
-    --count_;
-  }
+  FileSource(std::unique_ptr<io::File> file, std::atomic<std::size_t>& count) : file_(std::move(file)), count_(count) {}
+  ~FileSource() override { --count_; }
   io::Task<Result<std::size_t>> read(Bytes out) override {
     auto work = [this, out] { return file_->read(at_, out.first(std::min(out.size(), piece_bytes))); };
     HANSA_CO_TRY(const std::size_t got, co_await io::blocking(io::Pool::disk, std::move(work)));
@@ -31,8 +30,6 @@ class FileSource final : public io::ByteSource {
   }
 
  private:
-  io::Disk& disk_;
-  std::string path_;
   std::unique_ptr<io::File> file_;
   std::atomic<std::size_t>& count_;
   std::uint64_t at_ = 0;
@@ -73,6 +70,34 @@ std::vector<std::string> differing(const meta::etcd::ViewSums& mine, const meta:
   return out;
 }
 
+bool is_to_load(const std::string& self, const meta::etcd::ViewSums& mine,
+                const std::map<std::string, meta::etcd::ViewSums>& theirs, bool differed_before) {
+  std::size_t with_me = 1;
+  std::map<std::vector<std::pair<std::string, std::string>>, std::size_t> others;  // by what they show
+  bool first = true;                                                               // of those that differ
+  for (const auto& [id, sums] : theirs) {
+    if (sums.head_version != mine.head_version || mine.head_version == 0) continue;
+    if (differing(mine, sums).empty()) {
+      ++with_me;
+      continue;
+    }
+    ++others[sums.sums];
+    first = first && self < id;
+  }
+  std::size_t most = 0;
+  for (const auto& [sums, count] : others) most = std::max(most, count);
+  if (most != with_me) return most > with_me;
+  return first || differed_before;
+}
+
+void ViewExchange::remove_leftovers(io::Disk& disk, const std::string& folder) {
+  const auto entries = disk.list(folder);
+  if (!entries) return;
+  for (const auto& entry : *entries) {
+    if (entry.name.starts_with(copy_prefix)) static_cast<void>(disk.remove(folder + "/" + entry.name).has_value());
+  }
+}
+
 ViewExchange::ViewExchange(io::Disk& disk, io::Random& random, Logger& log, io::PeerNetwork& peers,
                            const cluster::Membership& members, meta::etcd::Store& store, std::string folder)
     : disk_(disk),
@@ -93,10 +118,13 @@ io::Task<Result<io::PeerResponse>> ViewExchange::answer_copy() {
     --copies_;
     co_return make_error(ErrorCode::too_many, "this member gives its view to others already; ask another");
   }
-  const std::string path = folder_ + "/view-copy-" + random_.hex(copy_name_bytes) + ".db";
+  const std::string path = folder_ + "/" + std::string(copy_prefix) + random_.hex(copy_name_bytes) + ".db";
   auto copy = [this, &path]() -> Result<std::unique_ptr<io::File>> {
-    HANSA_CHECK(store_.copy_view(path));
-    return disk_.open(path, io::OpenMode::read);
+    Result<std::unique_ptr<io::File>> file = make_error(ErrorCode::internal, "not copied");
+    const auto copied = store_.copy_view(path);
+    file = copied ? disk_.open(path, io::OpenMode::read) : Result<std::unique_ptr<io::File>>(copied.error());
+    meta::sqlite::Replica::remove_files(disk_, path);
+    return file;
   };
   auto file = co_await io::blocking(io::Pool::upkeep, std::move(copy));
   if (!file) {
@@ -105,7 +133,7 @@ io::Task<Result<io::PeerResponse>> ViewExchange::answer_copy() {
   }
   const meta::Revision revision = store_.health().applied;
   co_return io::PeerResponse{.result = R"({"revision":)" + std::to_string(revision) + "}",
-                             .body = std::make_shared<FileSource>(disk_, path, std::move(*file), copies_)};
+                             .body = std::make_shared<FileSource>(std::move(*file), copies_)};
 }
 
 io::Task<Result<io::PeerResponse>> ViewExchange::answer_sums() {
@@ -118,28 +146,46 @@ io::Task<void> ViewExchange::compare_loop() {
   while (true) {
     auto slept = co_await io::sleep_for(compare_views_every);
     if (!slept) co_return;
-    for (const auto& member : members_.members()) {
-      if (member.alive && member.id != members_.self()) co_await compare_with(member.id);
-    }
+    auto compared = co_await compare();
+    if (!compared && compared.error().code == ErrorCode::cancelled) co_return;
   }
 }
 
-io::Task<void> ViewExchange::compare_with(io::NodeId peer) {
-  auto call = peers_.call(peer, {.verb = "view.sums", .arguments = "{}", .body = nullptr});
-  auto answer = co_await io::with_deadline(view_sums_deadline, std::move(call));
-  if (!answer) co_return;  // its liveness is watched elsewhere
-  const auto theirs = decode_sums(answer->result);
+io::Task<Result<meta::etcd::ViewSums>> ViewExchange::ask(io::NodeId peer) {
+  auto call = peers_.call(std::move(peer), {.verb = "view.sums", .arguments = "{}", .body = nullptr});
+  HANSA_CO_TRY(const auto answer, co_await io::with_deadline(view_sums_deadline, std::move(call)));
+  co_return decode_sums(answer.result);
+}
+
+io::Task<Result<void>> ViewExchange::compare() {
+  std::map<std::string, meta::etcd::ViewSums> theirs;
+  for (const auto& member : members_.members()) {
+    if (!member.alive || member.id == members_.self()) continue;
+    auto sums = co_await ask(member.id);  // whether a member lives is watched elsewhere
+    if (!sums && sums.error().code == ErrorCode::cancelled) co_return sums.error();
+    if (sums) theirs[member.id.value()] = *std::move(sums);
+  }
   auto work = [this] { return store_.sums(); };
-  const auto mine = co_await io::blocking(io::Pool::upkeep, std::move(work));
-  if (!theirs || !mine) co_return;
-  const auto prefixes = differing(*mine, *theirs);
-  if (prefixes.empty()) co_return;
-  ++differences_;
+  HANSA_CO_TRY(const auto mine, co_await io::blocking(io::Pool::upkeep, std::move(work)));
+  std::string peers;
+  std::set<std::string> records;
+  for (const auto& [id, sums] : theirs) {
+    const auto prefixes = differing(mine, sums);
+    if (prefixes.empty()) continue;
+    ++differences_;
+    peers += (peers.empty() ? "" : ", ") + id;
+    records.insert(prefixes.begin(), prefixes.end());
+  }
+  const bool load = !peers.empty() && is_to_load(members_.self().value(), mine, theirs, differed_);
+  differed_ = !peers.empty();
+  if (peers.empty()) co_return Result<void>{};
   std::string names;
-  for (const auto& prefix : prefixes) names += (names.empty() ? "" : ", ") + prefix;
-  log_.error("this view differs from a peer's at the same version; it is loaded anew",
-             {{"peer", peer.value()}, {"records", names}, {"head", mine->head_version}});
-  store_.resync("it differs from the view of " + peer.value() + " in " + names);
+  for (const auto& prefix : records) names += (names.empty() ? "" : ", ") + prefix;
+  log_.error(load ? "this view differs from a peer's at the same version; it is loaded anew"
+                  : "this view differs from a peer's at the same version; the peer loads its own anew",
+             {{"peers", peers}, {"records", names}, {"head", mine.head_version}});
+  if (load) store_.resync("it differs from the view of " + peers + " in " + names);
+  co_return Result<void>{};
 }
 
 }  // namespace hansa::node

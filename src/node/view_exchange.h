@@ -1,12 +1,14 @@
 // What members do with each other's views (traps T11 and T13): each minute all compare hash sums, since a view that
-// went wrong silently would answer wrongly for ever. Whoever differs from a peer at the same version of `head` loads
-// its view anew from the truth. A member also hands out a copy of its file to who was away too long (view_fetch.h).
+// went wrong silently would answer wrongly for ever. Of those that stand at the same version of `head` and differ the
+// fewer load their views anew from the truth, and one after the other where they are as many: a view that is loading
+// answers nothing. A member also hands out a copy of its file to who was away too long (view_fetch.h).
 //
 // Verbs served: view.copy, view.sums (cluster/peer_dispatch.h). Everything given outlives it. Loops run in the node's
 // scope; nothing here is on a request's path.
 #pragma once
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -31,13 +33,16 @@ class ViewExchange {
   void serve(cluster::PeerDispatch& dispatch);
   // Compares with the peers for as long as the task lives.
   io::Task<void> compare_loop();
+  // Copies that an earlier process left. Blocks; before the node serves.
+  static void remove_leftovers(io::Disk& disk, const std::string& folder);
   // Differences found since the start.
   std::uint64_t differences() const { return differences_; }
 
  private:
   io::Task<Result<io::PeerResponse>> answer_copy();
   io::Task<Result<io::PeerResponse>> answer_sums();
-  io::Task<void> compare_with(io::NodeId peer);
+  io::Task<Result<void>> compare();
+  io::Task<Result<meta::etcd::ViewSums>> ask(io::NodeId peer);
 
   io::Disk& disk_;
   io::Random& random_;
@@ -48,6 +53,7 @@ class ViewExchange {
   std::string folder_;
   std::atomic<std::size_t> copies_ = 0;
   std::atomic<std::uint64_t> differences_ = 0;
+  bool differed_ = false;  // at the last look
 };
 
 // The sums as a peer sends them, and back. corrupt: not understood.
@@ -55,5 +61,9 @@ std::string encode_sums(const meta::etcd::ViewSums& sums);
 Result<meta::etcd::ViewSums> decode_sums(std::string_view text);
 // Prefixes in which two views differ; empty also when they stand at different versions and cannot be compared.
 std::vector<std::string> differing(const meta::etcd::ViewSums& mine, const meta::etcd::ViewSums& theirs);
+// Whether this member is to load its view anew, after it was compared with these. `differed_before`: at the last look
+// too, so that it is its turn where nobody can say who is wrong.
+bool is_to_load(const std::string& self, const meta::etcd::ViewSums& mine,
+                const std::map<std::string, meta::etcd::ViewSums>& theirs, bool differed_before);
 
 }  // namespace hansa::node

@@ -297,7 +297,9 @@ metrics::NodeNumbers Application::numbers() {
 
 void Application::watch_files() {
   watch_->add({config_.file, config_.http.htpasswd});
-  if (config_.http.tls) watch_->add({config_.http.tls->certificate, config_.http.tls->key});
+  if (config_.http.tls) {
+    watch_->add({config_.http.tls->certificate, config_.http.tls->key, config_.http.tls->client_ca});
+  }
 }
 
 void Application::reload() {

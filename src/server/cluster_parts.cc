@@ -16,6 +16,8 @@ namespace {
 
 constexpr io::Duration join_again = std::chrono::seconds(1);
 constexpr io::Duration care_interval = std::chrono::seconds(5);
+// Each call has a limit of its own, longer for what takes longer: an fsync of a blob of many GiB.
+constexpr io::Duration peer_answer_limit = std::chrono::hours(1);
 
 io::Task<void> close_scope(io::TaskScope* scope) {
   co_await scope->close();
@@ -117,6 +119,7 @@ Result<std::unique_ptr<ClusterParts>> ClusterParts::open(ClusterEnvironment envi
         "cluster.hashKey is missing; members on an etcd of your own prove to each other who they are by it");
   }
   HANSA_CHECK(parts->open_metadata(stop));
+  parts->loaded_ = parts->certificates_now();
   HANSA_CHECK(parts->open_peers());
   return parts;
 }
@@ -196,6 +199,7 @@ Result<void> ClusterParts::open_peers() {
   options.self = io::NodeId(identity_.node);
   options.secret = secret_;
   options.traffic = &e_.traffic;
+  options.limits.answer_timeout = peer_answer_limit;
   if (folder_ && folder_->managed) {
     options.tls = peer::PeerTls{.ca = paths.ca, .certificate = paths.certificate, .key = paths.key};
   } else if (config_.cluster.tls) {
@@ -231,8 +235,8 @@ node::ClusterOptions ClusterParts::options() const {
       settings.user = etcd.user;
       settings.password = etcd.password;
       if (etcd.tls) {
-        settings.tls =
-            meta::etcd::ClientTls{.ca = etcd.tls->ca, .certificate = etcd.tls->certificate, .key = etcd.tls->key};
+        settings.tls = meta::etcd::ClientTls{
+            .ca = etcd.tls->ca, .certificate = etcd.tls->certificate, .key = etcd.tls->key, .issue = issue_};
       }
       out.endpoints.push_back(std::move(settings));
     }
@@ -262,6 +266,7 @@ void ClusterParts::give(node::Ports& ports) {
 }
 
 void ClusterParts::run(node::Node& node) {
+  node_ = &node;
   scope_ = std::make_unique<io::TaskScope>(e_.loops.executor(0));
   if (keeper_) {
     // The start may have found that this is another disk than its files say.
@@ -317,7 +322,10 @@ io::Task<Result<std::string>> ClusterParts::answer_join(std::string text, std::s
     HANSA_TRY(const auto request, pki::decode_join_request(text));
     const auto paths = pki::cluster_paths(config_.storage.root);
     pki::JoinTerms terms;
-    terms.folder = *folder_;
+    {
+      const std::lock_guard guard(folder_mutex_);
+      terms.folder = *folder_;
+    }
     terms.generation = token_generation;
     terms.etcd_quota = config_.cluster.managed.quota;
     terms.now = e_.clock.wall();
@@ -351,20 +359,59 @@ io::Task<Result<std::string>> ClusterParts::backup(std::string file) {
       std::to_string(info.size) + " bytes); blobs are not in it";
 }
 
-// Renews this member's certificate in time and remembers where etcd is, for the next start.
-Result<void> ClusterParts::care() {
-  if (!folder_ || !folder_->managed) return {};
-  const std::string& root = config_.storage.root;
-  const auto known = keeper_->known();
-  if (known != folder_->endpoints && !known.empty()) {
-    folder_->endpoints = known;
-    HANSA_CHECK(pki::write_cluster_folder(e_.disk, root, *folder_));
+// What the files of the peers' and of etcd's certificates hold, as one text. One that cannot be read is as if empty.
+std::string ClusterParts::certificates_now() const {
+  std::vector<std::string> files;
+  if (folder_ && folder_->managed) {
+    const auto paths = pki::cluster_paths(config_.storage.root);
+    files = {paths.ca, paths.certificate, paths.key};
   }
-  HANSA_TRY(const bool renewed, mind_certificate());
-  if (!renewed) return {};
-  keeper_->renew_channels();
+  if (config_.cluster.tls) {
+    files = {config_.cluster.tls->ca, config_.cluster.tls->certificate, config_.cluster.tls->key};
+  }
+  if (config_.cluster.etcd && config_.cluster.etcd->tls) {
+    const auto& tls = *config_.cluster.etcd->tls;
+    for (const auto& file : {tls.ca, tls.certificate, tls.key}) files.push_back(file);
+  }
+  std::string all;
+  for (const auto& file : files) {
+    const auto text = file.empty() ? Result<std::string>(std::string()) : pki::read_file(e_.disk, file);
+    all += oci::Digest::compute(oci::Algorithm::sha256, as_bytes(text ? *text : std::string())).hex();
+  }
+  return all;
+}
+
+// Remembers where etcd is, for the next start; renews this member's certificate in time; and takes the certificates
+// into use that the files hold now, whoever wrote them. What fails is tried again.
+Result<void> ClusterParts::care() {
+  if (folder_ && folder_->managed) {
+    HANSA_CHECK(keep_endpoints());
+    HANSA_CHECK(mind_certificate());
+  }
+  std::string now = certificates_now();
+  if (now == loaded_) return {};
   HANSA_CHECK(peers_->reload_tls());
-  return listener_->reload_tls();
+  HANSA_CHECK(listener_->reload_tls());
+  ++issue_;
+  if (keeper_) {
+    keeper_->renew_channels();
+  } else {
+    node_->set_metadata_endpoints(options().endpoints);
+  }
+  loaded_ = std::move(now);
+  e_.log.info("the certificates of this member were read again", {});
+  return {};
+}
+
+Result<void> ClusterParts::keep_endpoints() {
+  const auto known = keeper_->known();
+  if (known == folder_->endpoints || known.empty()) return {};
+  pki::ClusterFolder folder = *folder_;
+  folder.endpoints = known;
+  HANSA_CHECK(pki::write_cluster_folder(e_.disk, config_.storage.root, folder));
+  const std::lock_guard guard(folder_mutex_);
+  folder_->endpoints = known;
+  return {};
 }
 
 // Whether it was renewed: in time, and when it does not name this machine as its configuration does now.

@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "http/server.h"
@@ -71,12 +72,18 @@ class ClusterParts {
   io::Task<Result<std::string>> answer_join(std::string request, std::string client);
   io::Task<void> care_loop();
   Result<void> care();
+  Result<void> keep_endpoints();
+  std::string certificates_now() const;
   Result<bool> mind_certificate();
 
   ClusterEnvironment e_;
   const config::Config& config_;
   node::Identity identity_;
   std::optional<pki::ClusterFolder> folder_;
+  std::mutex folder_mutex_;     // of what changes in it: the endpoints
+  std::string loaded_;          // certificates_now() of those in use
+  std::uint64_t issue_ = 0;     // of the certificates for etcd
+  node::Node* node_ = nullptr;  // from run() on
   std::string secret_;
   std::unique_ptr<meta::etcd::GrpcRuntime> runtime_;
   std::unique_ptr<voters::ManagedEtcd> keeper_;

@@ -32,6 +32,7 @@ namespace hansa::voters {
 
 inline constexpr io::Duration keeper_interval = std::chrono::milliseconds(500);
 inline constexpr io::Duration repair_delay = std::chrono::minutes(10);
+inline constexpr io::Duration change_deadline = std::chrono::seconds(5);  // of a change of etcd's members
 inline constexpr io::Duration slow_disk = std::chrono::milliseconds(10);  // of a probe: warned of
 
 struct KeeperOptions {

@@ -15,14 +15,14 @@ HASH_KEY = 'loremipsumdolors'
 
 class SiteNode(tool.Node):
     """A node together with the etcd of the same number, for tests that hurt one of each."""
-    members = ()  # of the HTTP ports
+    addresses = ()  # of the HTTP ports
     endpoints = ()
 
     def write_config(self):
         super().write_config()
         config = json.loads(self.config.read_text())
         config['cluster'] = {'node': config['cluster']['node'], 'stopDelay': config['cluster']['stopDelay'],
-                             'hashKey': HASH_KEY, 'members': list(self.members),
+                             'hashKey': HASH_KEY, 'members': list(self.addresses),
                              'metadata': {'etcd': {'endpoints': list(self.endpoints)}}}
         self.config.write_text(json.dumps(config, indent=1) + '\n')
 
@@ -60,10 +60,11 @@ class SiteNode(tool.Node):
 
 class SiteCluster(ct.TestCluster):
     __test__ = False
+    node_kind = SiteNode
 
     def begin(self):
-        self.tool.prepare(self.count, self.extra, SiteNode)
-        SiteNode.members = [node.url.removeprefix('http://') for node in self.nodes]
+        self.tool.prepare(self.count, self.extra, self.node_kind)
+        SiteNode.addresses = [node.url.removeprefix('http://') for node in self.nodes]
         SiteNode.endpoints = [node.etcd_url('etcd') for node in self.nodes]
         for node in self.nodes:
             node.write_config()

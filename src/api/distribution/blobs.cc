@@ -4,6 +4,7 @@
 #include "api/api.h"
 #include "api/distribution/common.h"
 #include "api/distribution/handlers.h"
+#include "api/distribution/pull_span.h"
 #include "api/distribution/reader_source.h"
 #include "http/range.h"
 #include "http/text.h"
@@ -129,12 +130,9 @@ registry::BlobPull pull_of(const Call& call, const oci::Digest& digest) {
     return pull;
   }
   if (const auto field = call.request.headers.get("Range")) {
-    constexpr std::uint64_t any_size = 1ULL << 60;
-    const http::Ranges ranges = http::parse_ranges(*field, any_size);
-    if (ranges.outcome == http::RangeOutcome::ranges && ranges.list.front().offset < any_size / 2) {
-      pull.offset = ranges.list.front().offset;
-      pull.length = ranges.list.front().length;
-    }
+    const PullSpan span = span_of(*field);
+    pull.offset = span.offset;
+    pull.length = span.length;
   }
   return pull;
 }

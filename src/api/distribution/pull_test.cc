@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "api/distribution/distribution.h"
+#include "api/distribution/pull_span.h"
 #include "api/testing/bed.h"
 #include "api/testing/memory_registry.h"
 
@@ -312,6 +313,18 @@ TEST_F(PullTest, ReferrersAreAnIndexWithFilterAndPages) {
   EXPECT_EQ(none.status, 200);
   EXPECT_NE(text_of(none).find(R"("manifests":[])"), std::string::npos);
   expect_error(bed.get("/v2/r/referrers/v1"), 400, "DIGEST_INVALID");
+}
+
+// Bytes of a blob that still comes go out only where the last ones, which wait for its digest, follow.
+TEST(PullSpan, OnlyWhatReachesTheEndCountsAsReachingIt) {
+  const PullSpan whole;
+  EXPECT_EQ(span_of("bytes=0-"), (PullSpan{.offset = 0, .length = 1ULL << 60}));
+  EXPECT_EQ(span_of("bytes=5-9"), (PullSpan{.offset = 5, .length = 5}));
+  EXPECT_EQ(span_of("bytes=0-9,20-29"), (PullSpan{.offset = 0, .length = 10}));
+  EXPECT_EQ(span_of("bytes=-5"), whole);
+  EXPECT_EQ(span_of("lines=1-2"), whole);
+  EXPECT_EQ(span_of("bytes=1152921504606846975-,0-9"), (PullSpan{.offset = 0, .length = 1}));
+  EXPECT_EQ(span_of("bytes=-5,0-9"), (PullSpan{.offset = 0, .length = 1}));
 }
 
 TEST_F(PullTest, ExtensionsAreDiscoverable) {

@@ -304,6 +304,27 @@ TEST(Scrub, FindsRotThatNoReaderMet) {
   EXPECT_EQ(read_blob(rig, digest_of(text)).error().code, ErrorCode::not_found) << "also for open() of an open blob";
 }
 
+// A large blob would hold up the end of the process for as long as it takes to hash.
+TEST(Scrub, EndsAfterThePieceUnderWayWhenItIsCancelled) {
+  Rig rig;
+  const std::string text = sample(200'000'000);
+  ASSERT_TRUE(push(rig, "blob", text));
+  Result<void> done;
+  io::TaskScope scope(rig.ports().executor());
+  const auto scrub = [](Rig& in, oci::Digest digest, Result<void>& out) -> io::Task<void> {
+    out = co_await in.upkeep().scrub(std::move(digest));
+  };
+  const auto before = rig.ports().sim_disk.calls(sim::Call::read);
+  scope.spawn("scrub", scrub(rig, digest_of(text), done));
+  ASSERT_TRUE(rig.ports().world.run_until([&] { return rig.ports().sim_disk.calls(sim::Call::read) > before; }));
+  scope.cancel();
+  ASSERT_TRUE(rig.ports().world.run_until([&] { return scope.running() == 0; }));
+  EXPECT_EQ(done.error().code, ErrorCode::cancelled);
+  const auto first = rig.ports().sim_disk.calls(sim::Call::read) - before;
+  ASSERT_TRUE(await(rig, rig.store().scrub(digest_of(text))));
+  EXPECT_GT(rig.ports().sim_disk.calls(sim::Call::read) - before - first, 2 * first);
+}
+
 TEST(Scrub, MendsDamagedSums) {
   Rig rig;
   const std::string text = sample(200'000);

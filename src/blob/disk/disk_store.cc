@@ -286,8 +286,7 @@ void Store::believe_all() {
 
 io::Task<Result<Receipt>> Store::renew_receipt(oci::Digest digest) {
   if (!is_believed(digest)) {
-    auto hash = [this, digest] { return scrub_now(digest); };
-    auto sound = co_await io::blocking(io::Pool::disk, std::move(hash));
+    auto sound = co_await scrub_on(io::Pool::disk, digest);
     if (!sound && sound.error().code == ErrorCode::corrupt) co_return no_blob(digest);
     if (!sound) co_return sound.error();
   }

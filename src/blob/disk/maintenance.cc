@@ -6,6 +6,12 @@
 #include "io/wait.h"
 
 namespace hansa::blob::disk {
+namespace {
+
+constexpr std::uint64_t scrub_piece = 64 * MiB;  // hashed at a time
+
+}  // namespace
+
 io::Task<Result<std::vector<StoredBlob>>> Store::list(std::optional<oci::Digest> after, std::size_t limit) {
   auto work = [this, &after, limit] { return list_now(after, limit); };
   co_return co_await io::blocking(io::Pool::upkeep, std::move(work));
@@ -120,16 +126,54 @@ Result<bool> Store::restore_one(const std::string& name, const oci::Digest& dige
 }
 
 io::Task<Result<void>> Store::scrub(oci::Digest digest) {
-  auto work = [this, digest] { return scrub_now(digest); };
-  co_return co_await io::blocking(io::Pool::upkeep, std::move(work));
+  return scrub_on(io::Pool::upkeep, std::move(digest));
 }
 
-Result<void> Store::scrub_now(const oci::Digest& digest) {
-  auto opened = disk_.open(layout_.file(digest), io::OpenMode::read);
-  // Swept meanwhile: nothing to check.
-  if (!opened && opened.error().code == ErrorCode::not_found) return {};
-  if (!opened) return opened.error();
-  HANSA_TRY(const auto hashed, hash_file(**opened, digest));  // without the lock: it takes long
+// One piece in each piece of work, so that a large blob holds up neither the end of this process nor others that wait
+// for the pool. Without the lock: it takes long.
+struct Store::Scrubbing {
+  oci::Digest digest;
+  std::unique_ptr<io::File> file;
+  oci::Hasher hasher;
+  ChunkSummer summer;
+  std::uint64_t length = 0;
+  std::uint64_t at = 0;
+};
+
+io::Task<Result<void>> Store::scrub_on(io::Pool pool, oci::Digest digest) {
+  Scrubbing scrubbing{.digest = digest, .file = nullptr, .hasher = oci::Hasher(digest.algorithm()), .summer = {}};
+  io::TaskContext& context = co_await io::current_context();
+  while (!context.cancelled()) {
+    auto step = [&] { return scrub_step(scrubbing); };
+    HANSA_CO_TRY(const bool done, co_await io::blocking(pool, std::move(step)));
+    if (done) co_return Result<void>{};
+  }
+  co_return make_error(ErrorCode::cancelled, "cancelled while hashing a blob");
+}
+
+// Whether that was all.
+Result<bool> Store::scrub_step(Scrubbing& now) {
+  if (now.file == nullptr) {
+    auto opened = disk_.open(layout_.file(now.digest), io::OpenMode::read);
+    // Swept meanwhile: nothing to check.
+    if (!opened && opened.error().code == ErrorCode::not_found) return true;
+    if (!opened) return opened.error();
+    now.file = *std::move(opened);
+    HANSA_TRY(now.length, now.file->size());
+  }
+  const std::uint64_t before = now.at;
+  HANSA_CHECK(read_part(*now.file, now.at, std::min(now.length, now.at + scrub_piece), [&](ConstBytes data) {
+    now.hasher.update(data);
+    now.summer.update(data);
+    now.at += data.size();
+  }));
+  if (now.at > before && now.at < now.length) return false;
+  const Hashed hashed{.sound = now.hasher.digest() == now.digest, .size = now.at, .sums = now.summer.sums()};
+  HANSA_CHECK(take_hashed(now.digest, hashed));
+  return true;
+}
+
+Result<void> Store::take_hashed(const oci::Digest& digest, const Hashed& hashed) {
   if (hashed.sound) {
     const std::lock_guard guard(lock_of(digest));
     if (!disk_.info(layout_.file(digest))) return {};

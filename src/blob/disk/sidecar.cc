@@ -64,9 +64,15 @@ std::optional<ChunkSums> decode_sidecar(ConstBytes file, const oci::Digest& dige
 }
 
 Result<void> read_all(io::File& file, std::uint64_t length, const std::function<void(ConstBytes)>& use) {
-  std::vector<std::byte> buffer(std::min<std::uint64_t>(length, read_step));
-  for (std::uint64_t at = 0; at < length;) {
-    const std::size_t part = std::min<std::uint64_t>(buffer.size(), length - at);
+  return read_part(file, 0, length, use);
+}
+
+Result<void> read_part(io::File& file, std::uint64_t from, std::uint64_t end,
+                       const std::function<void(ConstBytes)>& use) {
+  if (from >= end) return {};
+  std::vector<std::byte> buffer(std::min<std::uint64_t>(end - from, read_step));
+  for (std::uint64_t at = from; at < end;) {
+    const std::size_t part = std::min<std::uint64_t>(buffer.size(), end - at);
     HANSA_TRY(const auto got, file.read(at, Bytes(buffer).first(part)));
     if (got == 0) break;
     use(Bytes(buffer).first(got));

@@ -34,6 +34,9 @@ std::optional<ChunkSums> decode_sidecar(ConstBytes file, const oci::Digest& dige
 
 // Hands the first `length` bytes of a file to `use` in order; fewer if the file is shorter. Blocks.
 Result<void> read_all(io::File& file, std::uint64_t length, const std::function<void(ConstBytes)>& use);
+// The same, of those from `from` up to `end`.
+Result<void> read_part(io::File& file, std::uint64_t from, std::uint64_t end,
+                       const std::function<void(ConstBytes)>& use);
 
 // Sums of bytes that arrive in pieces.
 class ChunkSummer {

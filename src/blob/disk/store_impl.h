@@ -16,6 +16,7 @@
 #include "blob/disk/layout.h"
 #include "blob/disk/open_blob.h"
 #include "blob/disk/staged.h"
+#include "io/executor.h"
 
 namespace hansa::blob::disk {
 
@@ -104,7 +105,10 @@ class Store final : public DiskBlobStore {
   void look_into_damage(const oci::Digest& digest);
   Result<bool> put_away_if_damaged_locked(const oci::Digest& digest);
   Result<void> mend_sidecar_locked(const oci::Digest& digest, const Hashed& hashed);
-  Result<void> scrub_now(const oci::Digest& digest);
+  struct Scrubbing;
+  io::Task<Result<void>> scrub_on(io::Pool pool, oci::Digest digest);
+  Result<bool> scrub_step(Scrubbing& now);
+  Result<void> take_hashed(const oci::Digest& digest, const Hashed& hashed);
   Result<std::size_t> sweep_now(const std::vector<oci::Digest>& digests,
                                 const std::function<bool(const oci::Digest&)>& unnamed);
   Result<bool> move_to_trash(const oci::Digest& digest, const std::function<bool(const oci::Digest&)>& unnamed);

@@ -152,9 +152,10 @@ Result<ViewSums> EtcdStore::sums() {
   HANSA_TRY(auto sums, replica_->sums());
   const auto after = replica_->position();
   // What moved meanwhile cannot be compared.
-  const bool still = before.head_version == after.head_version;
+  // And so what was committed and is not told yet.
+  const bool still = before.head_version == after.head_version && sums.revision == before.revision;
   return ViewSums{
-      .head_version = still ? before.head_version : 0, .revision = before.revision, .sums = std::move(sums)};
+      .head_version = still ? before.head_version : 0, .revision = sums.revision, .sums = std::move(sums.sums)};
 }
 
 void EtcdStore::resync(std::string_view why) {

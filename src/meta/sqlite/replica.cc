@@ -39,7 +39,7 @@ class RealReplica final : public Replica {
   Result<void> discard() override;
   Result<void> set_origin(std::string origin) override;
   Result<void> copy_to(const std::string& path) override { return file_.copy_to(path); }
-  Result<std::vector<std::pair<std::string, std::string>>> sums() override;
+  Result<ReplicaSums> sums() override;
 
  private:
   static DatabaseOptions view_options(DatabaseOptions options) {
@@ -347,14 +347,14 @@ Result<void> RealReplica::discard() {
 
 // ---- for peers --------------------------------------------------------------------------------------------------
 
-Result<std::vector<std::pair<std::string, std::string>>> RealReplica::sums() {
+Result<ReplicaSums> RealReplica::sums() {
   RecordSums sums;
   // One transaction, so that all is of one revision; the caller paces how often.
   HANSA_TRY(auto view, file_.read());
   std::string after;
   while (true) {
     HANSA_TRY(const auto page, records_after(view->connection(), after, sums_page));
-    if (page.empty()) return sums.take();
+    if (page.empty()) return ReplicaSums{.revision = view->revision(), .sums = sums.take()};
     after = page.back().key;
     for (const auto& record : page) sums.add(record);
   }

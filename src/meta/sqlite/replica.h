@@ -23,6 +23,12 @@ struct ReplicaPosition {
   std::string origin;  // identity of the store that it copies (cluster id and nonce); empty: a new file
 };
 
+// 128-bit sums over the records of each first path component, in order, hexadecimal.
+struct ReplicaSums {
+  Revision revision = 0;  // of what was read
+  std::vector<std::pair<std::string, std::string>> sums;
+};
+
 // Changed records in one transaction of a load.
 inline constexpr std::size_t load_transaction_limit = 50'000;
 
@@ -62,7 +68,7 @@ class Replica {
   // SQLite backup into a new file (exists: it is there), while others read and write this one. It opens as a replica.
   virtual Result<void> copy_to(const std::string& path) = 0;
   // See etcd::ViewSums; leased keys (alive/, task/) are left out.
-  virtual Result<std::vector<std::pair<std::string, std::string>>> sums() = 0;
+  virtual Result<ReplicaSums> sums() = 0;
 };
 
 }  // namespace hansa::meta::sqlite
