@@ -301,6 +301,16 @@ TEST_P(GrpcChannelTest, AFullStoreIsOutOfSpaceUntilItIsDisarmed) {
   const auto alarms = run(keeper_->alarms(soon)).value();
   ASSERT_EQ(alarms.size(), 1U);
   EXPECT_EQ(alarms[0].kind, "NOSPACE");
+  // What barriers are made of where reads can be stale (ADR 0010).
+  TxnRequest nothing;
+  nothing.success.push_back({.kind = TxnOperation::Kind::remove, .key = "absent", .value = {}, .lease = 0});
+  nothing.success.push_back({.kind = TxnOperation::Kind::range, .key = "big", .value = {}, .lease = 0});
+  const auto before = run(channel->range({.key = "big", .end = {}}, soon))->header.revision;
+  const auto removed = run(channel->txn(nothing, soon));
+  ASSERT_EQ(code(removed), "ok");
+  EXPECT_EQ(removed->header.revision, before);
+  ASSERT_EQ(removed->ranges.size(), 1U);
+  EXPECT_EQ(removed->ranges[0].values.size(), 1U);
   ASSERT_TRUE(etcd->control({"compact", "--physical", std::to_string(last)}));
   ASSERT_EQ(code(run(keeper_->defragment(soon))), "ok");
   ASSERT_EQ(code(run(keeper_->disarm(alarms[0], soon))), "ok");
