@@ -43,10 +43,13 @@ class OracleRun {
   template <class T>
   using Words = std::function<std::string(const std::conditional_t<std::is_void_v<T>, bool, T>&)>;
 
+  // Whether a member may say this whatever the reference says; nothing happened then.
+  using MayAnswer = std::function<bool(std::size_t member, const std::string& told)>;
   // Asks until the outcome is told. `words`: of a success that says something; `reference`: the same of the reference
   // registry, which it changes as the request does.
   template <class T>
-  io::Task<void> compare(std::string request, Use<T> use, Words<T> words, std::function<std::string()> reference);
+  io::Task<void> compare(std::string request, Use<T> use, Words<T> words, std::function<std::string()> reference,
+                         MayAnswer may_answer = {});
   io::Task<void> work();
   io::Task<void> any_request();
   io::Task<void> compare_all();

@@ -88,7 +88,8 @@ TYPED_TEST(ExecutorContract, AnEndlessDelayDoesNotOverflow) {
 
 io::Task<void> work_in_every_pool(io::Executor& executor, Ints* results) {
   EXPECT_TRUE(executor.on_this_thread());
-  for (const auto pool : {io::Pool::disk, io::Pool::sync, io::Pool::metadata, io::Pool::auth, io::Pool::upkeep}) {
+  for (const auto pool :
+       {io::Pool::disk, io::Pool::sync, io::Pool::metadata, io::Pool::auth, io::Pool::upkeep, io::Pool::names}) {
     auto work = [&executor, pool] {
       EXPECT_FALSE(executor.on_this_thread());
       return static_cast<int>(pool);
@@ -102,7 +103,7 @@ io::Task<void> work_in_every_pool(io::Executor& executor, Ints* results) {
 TYPED_TEST(ExecutorContract, BlockingWorkRunsOffTheThreadAndItsResultComesBack) {
   Ints results;
   this->rig.run(work_in_every_pool(this->rig.executor(), &results));
-  EXPECT_EQ(results, (Ints{0, 1, 2, 3, 4}));
+  EXPECT_EQ(results, (Ints{0, 1, 2, 3, 4, 5}));
   EXPECT_FALSE(this->rig.executor().on_this_thread());
 }
 

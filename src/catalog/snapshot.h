@@ -210,7 +210,7 @@ class Snapshot {
   // `types`: any of these artifact types; empty: all.
   Result<ReferrerPage> list_referrers(const oci::RepositoryName& name, const oci::Digest& subject,
                                       const std::vector<std::string>& types, const std::optional<oci::Digest>& after,
-                                      std::size_t limit);
+                                      std::size_t limit, std::size_t max_bytes);
   // Repositories in which the blob is present, for mounts without a source.
   Result<std::vector<oci::RepositoryName>> repositories_holding(const oci::Digest& d, std::size_t limit);
   Result<Totals> totals();

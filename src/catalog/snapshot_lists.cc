@@ -92,8 +92,10 @@ Result<NamePage> Snapshot::all_repositories(std::string_view after, std::size_t 
 
 Result<ReferrerPage> Snapshot::list_referrers(const oci::RepositoryName& name, const oci::Digest& subject,
                                               const std::vector<std::string>& types,
-                                              const std::optional<oci::Digest>& after, std::size_t limit) {
+                                              const std::optional<oci::Digest>& after, std::size_t limit,
+                                              std::size_t max_bytes) {
   ReferrerPage page;
+  std::size_t bytes = 0;
   HANSA_TRY(const Id repo, repo_id(name));
   HANSA_TRY(const Id digest, digest_id(subject));
   if (repo == 0 || digest == 0) return page;
@@ -105,7 +107,7 @@ Result<ReferrerPage> Snapshot::list_referrers(const oci::RepositoryName& name, c
     HANSA_TRY(const bool row, list.step());
     if (!row) return page;
     if (!types.empty() && std::ranges::find(types, list.column_text(1)) == types.end()) continue;
-    if (page.referrers.size() == limit) break;
+    if (page.referrers.size() == limit || bytes >= max_bytes) break;
     HANSA_TRY(const oci::Digest referrer, digest_from_blob(list.column_blob(0)));
     HANSA_TRY(auto found, manifest_record(name, referrer));
     if (!found) return make_error(ErrorCode::corrupt, "the view lists a referrer that has no record");
@@ -114,6 +116,7 @@ Result<ReferrerPage> Snapshot::list_referrers(const oci::RepositoryName& name, c
     state.manifest = {referrer, record.kind, record.media_type, record.size, found->create, found->mod};
     state.artifact_type = std::move(record.artifact_type);
     state.annotations = std::move(record.annotations);
+    bytes += oci::size_of(state.annotations);
     state.annotations_in_body = record.details_in_body;
     page.referrers.push_back(std::move(state));
   }

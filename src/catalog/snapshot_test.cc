@@ -176,7 +176,7 @@ TEST(Lists, ReferrersArePagedInDigestOrderAndFilteredByType) {
   }
   bed.put("app", "unrelated", referrer("else", "odd"));
   auto view = bed.now();
-  const auto all = view.list_referrers(app(), digest("subject"), {}, std::nullopt, 10).value();
+  const auto all = view.list_referrers(app(), digest("subject"), {}, std::nullopt, 10, MiB).value();
   ASSERT_EQ(all.referrers.size(), 5u);
   EXPECT_FALSE(all.more);
   EXPECT_TRUE(std::ranges::is_sorted(all.referrers, {}, [](const ReferrerState& r) { return r.manifest.digest; }));
@@ -184,7 +184,7 @@ TEST(Lists, ReferrersArePagedInDigestOrderAndFilteredByType) {
   std::optional<oci::Digest> after;
   bool more = true;
   while (more) {
-    auto page = view.list_referrers(app(), digest("subject"), {}, after, 2).value();
+    auto page = view.list_referrers(app(), digest("subject"), {}, after, 2, MiB).value();
     for (auto& entry : page.referrers) paged.push_back(entry);
     ASSERT_FALSE(page.referrers.empty());
     after = paged.back().manifest.digest;
@@ -192,16 +192,16 @@ TEST(Lists, ReferrersArePagedInDigestOrderAndFilteredByType) {
   }
   EXPECT_EQ(paged.size(), 5u);
   EXPECT_EQ(paged[0].annotations.at("id"), all.referrers[0].annotations.at("id"));
-  EXPECT_EQ(view.list_referrers(app(), digest("subject"), {"even"}, std::nullopt, 10)->referrers.size(), 2u);
-  EXPECT_EQ(view.list_referrers(app(), digest("subject"), {"odd", "even"}, std::nullopt, 4)->referrers.size(), 4u);
-  EXPECT_TRUE(view.list_referrers(name("none"), digest("subject"), {}, std::nullopt, 4)->referrers.empty());
+  EXPECT_EQ(view.list_referrers(app(), digest("subject"), {"even"}, std::nullopt, 10, MiB)->referrers.size(), 2u);
+  EXPECT_EQ(view.list_referrers(app(), digest("subject"), {"odd", "even"}, std::nullopt, 4, MiB)->referrers.size(), 4u);
+  EXPECT_TRUE(view.list_referrers(name("none"), digest("subject"), {}, std::nullopt, 4, MiB)->referrers.empty());
 }
 
 TEST(Lists, ADeletedReferrerIsNotListed) {
   Bed bed;
   bed.put("app", "s1", referrer("subject", "x"));
   bed.must(bed.deleting_manifest("app", "s1"));
-  EXPECT_TRUE(bed.now().list_referrers(app(), digest("subject"), {}, std::nullopt, 4)->referrers.empty());
+  EXPECT_TRUE(bed.now().list_referrers(app(), digest("subject"), {}, std::nullopt, 4, MiB)->referrers.empty());
 }
 
 // ---- sweeps -----------------------------------------------------------------------------------------------------

@@ -96,7 +96,7 @@ std::string answers(Bed& bed, const Model& model) {
       all += present ? std::to_string(present->size) + present->media_type.substr(0, 1) : "-";
       const auto manifest = view.manifest(n, d).value();
       all += manifest ? std::to_string(manifest->create) + "/" + std::to_string(manifest->mod) : "-";
-      for (const auto& entry : view.list_referrers(n, d, {}, std::nullopt, 100)->referrers) {
+      for (const auto& entry : view.list_referrers(n, d, {}, std::nullopt, 100, MiB)->referrers) {
         all += "<" + entry.manifest.digest.hex().substr(0, 4);
       }
     }

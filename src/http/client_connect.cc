@@ -17,6 +17,8 @@ namespace hansa::http {
 namespace {
 
 constexpr std::size_t most_addresses = 4;  // of one host name that are tried
+// For the connection to one address, if there is another: a caller does not wait for long.
+constexpr io::Duration patience_with_one = std::chrono::milliseconds(400);
 constexpr std::uint64_t largest_port = 65535;
 
 struct Place {
@@ -54,7 +56,8 @@ io::Task<Result<std::vector<Place>>> resolve(ClientTarget target) {
   auto places = look_up(target, true);
   if (places) co_return places;
   auto ask = [target] { return look_up(target, false); };
-  co_return co_await io::blocking(io::Pool::metadata, ask);
+  // A resolver that does not answer takes far longer than any caller waits.
+  co_return co_await io::abandonable(io::Pool::names, std::move(ask));
 }
 
 io::Task<Result<ConnectionPtr>> connect_to(std::shared_ptr<ClientLoop> loop, std::string address, Place place,
@@ -129,7 +132,8 @@ io::Task<Result<ConnectionPtr>> connect(std::shared_ptr<ClientLoop> loop, std::s
   for (const Place& place : places) {
     // A pulse without members stands still, so the deadline counts from a tick that is at most one step old.
     const Tick deadline = loop->deadline(loop->shared->options.limits.connect_timeout);
-    result = co_await connect_to(loop, address, place, deadline);
+    const bool last = &place == &places.back();
+    result = co_await connect_to(loop, address, place, last ? deadline : loop->deadline(patience_with_one));
     if (result && tls != nullptr) {
       auto secured = co_await shake_hands(**result, address, tls, identity, deadline);
       if (!secured) result = std::move(secured).error();

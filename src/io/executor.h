@@ -19,6 +19,7 @@ enum class Pool : std::uint8_t {
   metadata,  // reads of the store that may touch the disk for long
   auth,      // password hashes
   upkeep,    // scrub, sweeps
+  names,     // lookups of host names, which may hang for long
 };
 
 using Work = std::move_only_function<void()>;

@@ -2,6 +2,7 @@
 //
 //   wait_for<T>(start)      suspends until the Completion<T> given to `start` is completed
 //   blocking(pool, f)       runs f on a pool's thread and returns what it returns
+//   abandonable(pool, f)    as blocking(), but a cancelled task does not wait for f, which owns what it uses
 //   sleep_for(duration)     ok after the duration, or ErrorCode::cancelled
 //   yield()                 lets other work of the executor run
 //   with_deadline(d, task)  the task's result, or ErrorCode::timeout once the task has noticed its cancellation
@@ -113,6 +114,19 @@ auto blocking(Pool pool, F function) -> Task<std::invoke_result_t<F&>> {
     });
     co_return co_await wait;
   }
+}
+
+// F returns a Result. It may run on after the task has gone on with ErrorCode::cancelled; what it returns is dropped.
+template <class F>
+auto abandonable(Pool pool, F function) -> Task<std::invoke_result_t<F&>> {
+  using R = std::invoke_result_t<F&>;
+  TaskContext& context = co_await current_context();
+  auto wait = wait_for<R>([&](Completion<R> completion) -> Work {
+    context.executor().run_blocking(
+        pool, [function = std::move(function), completion]() mutable { completion.complete(function()); });
+    return [completion] { completion.complete(make_error(ErrorCode::cancelled, "cancelled while others worked")); };
+  });
+  co_return co_await wait;
 }
 
 Task<Result<void>> sleep_for(Duration duration);

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <future>
 #include <optional>
 #include <string>
 #include <thread>
@@ -10,6 +11,7 @@
 
 #include "io/asio/event_loops.h"
 #include "io/scope.h"
+#include "sim/ports/contract_rigs_test.h"
 #include "sim/ports/world.h"
 
 namespace hansa::io {
@@ -218,6 +220,26 @@ TEST(WaitThreads, CompletionAndCancellationMayRace) {
     EXPECT_EQ(seen.size(), 1U);
   }
   loops.stop();
+}
+
+// A resolver that hangs: the caller's deadline holds, and work of other kinds goes on.
+TEST(Wait, WhoIsCancelledDoesNotWaitForWorkThatIsAbandoned) {
+  sim::RealRig rig;
+  std::promise<void> release;
+  const auto hang = [released = release.get_future().share()]() -> Result<int> {
+    released.wait();
+    return 1;
+  };
+  Result<int> slow = 0;
+  int other = 0;
+  const auto both = [](auto function, Result<int>* late, int* beside) -> Task<void> {
+    *late = co_await with_deadline(50ms, abandonable(Pool::names, std::move(function)));
+    *beside = co_await blocking(Pool::metadata, [] { return 2; });
+  };
+  rig.run(both(hang, &slow, &other));
+  EXPECT_EQ(slow.error().code, ErrorCode::timeout);
+  EXPECT_EQ(other, 2);
+  release.set_value();
 }
 
 }  // namespace

@@ -6,6 +6,13 @@
 #include <array>
 
 namespace hansa::oci {
+
+std::size_t size_of(const Annotations& annotations) {
+  std::size_t bytes = 0;
+  for (const auto& [key, value] : annotations) bytes += key.size() + value.size();
+  return bytes;
+}
+
 namespace {
 
 using simdjson::dom::array;

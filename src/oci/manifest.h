@@ -41,6 +41,7 @@ struct Descriptor {
 };
 
 using Annotations = std::map<std::string, std::string>;
+std::size_t size_of(const Annotations& annotations);  // bytes of keys and values
 
 struct Manifest {
   ManifestKind kind = ManifestKind::image;

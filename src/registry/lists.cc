@@ -92,10 +92,15 @@ io::Task<Result<ReferrerList>> Service::list_referrers(auth::Access who, oci::Re
   {
     HANSA_CO_TRY(auto seen, co_await fresh_or_stale());
     list.stale = seen.outage.has_value();
-    HANSA_CO_TRY(found, seen.view.list_referrers(repository, subject, types, after, limit));
+    HANSA_CO_TRY(found, seen.view.list_referrers(repository, subject, types, after, limit, max_annotation_bytes));
   }
   list.more = found.more;
+  std::size_t bytes = 0;
   for (auto& entry : found.referrers) {
+    if (bytes >= max_annotation_bytes) {
+      list.more = true;
+      break;
+    }
     const auto& state = entry.manifest;
     Referrer referrer{.descriptor = {.media_type = state.media_type, .digest = state.digest, .size = state.size},
                       .artifact_type = std::move(entry.artifact_type),
@@ -105,6 +110,7 @@ io::Task<Result<ReferrerList>> Service::list_referrers(auth::Access who, oci::Re
       HANSA_CO_TRY(auto parsed, co_await read_manifest(state.media_type, body));
       referrer.annotations = std::move(parsed.annotations);
     }
+    bytes += oci::size_of(referrer.annotations);
     list.referrers.push_back(std::move(referrer));
   }
   co_return list;

@@ -118,6 +118,25 @@ TEST_F(ListsTest, ReferrersOfNothingAreNone) {
   EXPECT_TRUE(fails_with(referrers(digest("x"), {}, {.limit = 1, .after = "no digest"}), ErrorCode::invalid));
 }
 
+// A thousand of the largest would be gigabytes.
+TEST_F(ListsTest, APageOfReferrersEndsOnceItsAnnotationsAreLarge) {
+  for (int i = 0; i < 6; ++i) attach("subject", "application/vnd.test.sbom", std::to_string(i) + std::string(MiB, 'n'));
+  std::set<oci::Digest> seen;
+  registry::Page page;
+  int pages = 0;
+  for (bool more = true; more; ++pages) {
+    const auto list = referrers(digest("subject"), {}, page);
+    ASSERT_TRUE(list) << describe(list.error());
+    ASSERT_FALSE(list->referrers.empty());
+    EXPECT_LE(list->referrers.size(), 4U);
+    for (const auto& one : list->referrers) seen.insert(one.descriptor.digest);
+    page.after = list->referrers.back().descriptor.digest.text();
+    more = list->more;
+  }
+  EXPECT_EQ(seen.size(), 6U);
+  EXPECT_EQ(pages, 2);
+}
+
 // Annotations that do not fit the record come from the body (H15).
 TEST_F(ListsTest, LargeAnnotationsOfReferrersAreWhole) {
   const std::string note(40 * KiB, 'n');

@@ -29,6 +29,8 @@
 namespace hansa::registry {
 
 inline constexpr std::size_t max_tags_per_push = 100;
+inline constexpr std::size_t max_annotation_bytes =
+    4 * MiB;                                   // of a page of referrers, which ends with the entry beyond
 inline constexpr std::size_t max_page = 1000;  // default page where a client asks for none or for more
 inline constexpr std::size_t max_mount_candidates = 64;
 inline constexpr std::size_t default_uploads = 1000;                     // open sessions of a node

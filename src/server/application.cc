@@ -81,7 +81,7 @@ bool needs_restart(const config::Config& a, const config::Config& b) {
          a.http.port != b.http.port || a.http.allow_origin != b.http.allow_origin ||
          a.http.transfer_timeout != b.http.transfer_timeout || a.http.limits != b.http.limits || !same_tls ||
          a.log_output != b.log_output || a.audit_output != b.audit_output || a.metrics_path != b.metrics_path ||
-         a.scrub_interval != b.scrub_interval;
+         a.scrub_interval != b.scrub_interval || a.cluster != b.cluster;
 }
 
 // Whether the users of `fresh` without its TLS, which a reload does not change, would let everybody in, though neither

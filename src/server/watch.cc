@@ -31,13 +31,22 @@ FileWatch::~FileWatch() {
 void FileWatch::add(const std::vector<std::string>& files) {
   for (const auto& file : files) {
     if (file.empty()) continue;
-    const auto path = std::filesystem::path(file);
-    names_.insert(path.filename().string());
-    const std::string folder = path.has_parent_path() ? path.parent_path().string() : ".";
-    if (folders_.contains(folder)) continue;
-    constexpr std::uint32_t events = IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE;
-    if (::inotify_add_watch(descriptor_, folder.c_str(), events) >= 0) folders_.insert(folder);
+    // The file itself: it may be mounted there by itself, so that its folder tells nothing of it.
+    constexpr std::uint32_t own_events = IN_CLOSE_WRITE | IN_DELETE_SELF | IN_MOVE_SELF;
+    static_cast<void>(::inotify_add_watch(descriptor_, file.c_str(), own_events));
+    add_folder(file);
+    std::error_code error;
+    const auto target = std::filesystem::canonical(file, error);  // behind links
+    if (!error && target != file) add_folder(target);
   }
+}
+
+void FileWatch::add_folder(const std::filesystem::path& file) {
+  names_.insert(file.filename().string());
+  const std::string folder = file.has_parent_path() ? file.parent_path().string() : ".";
+  if (folders_.contains(folder)) return;
+  constexpr std::uint32_t events = IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE;
+  if (::inotify_add_watch(descriptor_, folder.c_str(), events) >= 0) folders_.insert(folder);
 }
 
 bool FileWatch::take() {
@@ -50,7 +59,9 @@ bool FileWatch::take() {
       inotify_event event{};
       std::memcpy(&event, buffer.data() + at, sizeof event);
       const char* name = event.len > 0 ? buffer.data() + at + sizeof event : "";
-      changed = changed || names_.contains(name) || name == kubernetes_link || (event.mask & IN_Q_OVERFLOW) != 0;
+      const bool itself = event.len == 0 && (event.mask & IN_IGNORED) == 0;
+      changed =
+          changed || itself || names_.contains(name) || name == kubernetes_link || (event.mask & IN_Q_OVERFLOW) != 0;
       at += sizeof event + event.len;
     }
   }

@@ -1,7 +1,9 @@
 // FileWatch: tells when one of some files may have changed: written, replaced by a rename, or moved under a symbolic
-// link as Kubernetes does. Watches their folders, so that a file that is gone and comes back is seen too.
+// link as Kubernetes does. Watches their folders, so that a file that is gone and comes back is seen too, those that
+// links lead to, and the files themselves, which may be mounted where they are.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <set>
 #include <string>
@@ -27,6 +29,7 @@ class FileWatch {
   bool take();
 
  private:
+  void add_folder(const std::filesystem::path& file);
   explicit FileWatch(int descriptor) : descriptor_(descriptor) {}
   const int descriptor_;
   std::set<std::string> names_;    // without their folders

@@ -34,6 +34,20 @@ class Reload(ht.TestCase):
         self.assertEqual(self.status(server, 'alice:old'), 401)
         self.assertEqual(self.status(server, 'bob:word'), 401)
 
+    def test_a_password_file_behind_a_link_is_read_again(self):
+        server = self.server(users={'alice': 'old'})
+        users, elsewhere = server.folder / 'htpasswd', server.folder / 'elsewhere/users'
+        elsewhere.parent.mkdir()
+        ht.htpasswd(elsewhere, {'alice': 'linked'})
+        (server.folder / 'link').symlink_to(elsewhere)
+        os.replace(server.folder / 'link', users)
+        self.until(lambda: self.status(server, 'alice:linked') == 200)
+        ht.htpasswd(elsewhere, {'alice': 'written'})
+        self.until(lambda: self.status(server, 'alice:written') == 200)
+        ht.htpasswd(elsewhere.parent / 'new', {'alice': 'replaced'})
+        os.replace(elsewhere.parent / 'new', elsewhere)
+        self.until(lambda: self.status(server, 'alice:replaced') == 200)
+
     def test_a_password_file_that_is_gone_leaves_the_users(self):
         server = self.server(users={'alice': 'old'})
         (server.folder / 'htpasswd').unlink()

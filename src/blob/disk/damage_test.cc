@@ -337,6 +337,21 @@ TEST(Scrub, MendsDamagedSums) {
   EXPECT_EQ(rig.ports().sim_disk.calls(sim::Call::write), before) << "open() had nothing to make anew";
 }
 
+// The folder was synced before; the name that comes back is not durable by that.
+TEST(Trash, WhatComesBackGivesNoReceiptBeforeItsNameIsDurable) {
+  Rig rig;
+  ASSERT_TRUE(push(rig, "blob", "text"));
+  rig.set_tick(5);
+  const auto yes = [](const oci::Digest&) { return true; };
+  ASSERT_EQ(await(rig, rig.upkeep().sweep({digest_of("text")}, yes)).value(), 1U);
+  rig.ports().sim_disk.fail({.call = sim::Call::sync_directory, .for_ever = true});
+  EXPECT_FALSE(await(rig, rig.upkeep().restore_trash()));
+  rig.ports().sim_disk.clear_faults();
+  const auto before = rig.ports().sim_disk.calls(sim::Call::sync_directory);
+  ASSERT_TRUE(await(rig, rig.store().renew_receipt(digest_of("text"))));
+  EXPECT_GT(rig.ports().sim_disk.calls(sim::Call::sync_directory), before);
+}
+
 // A disk that was restored or copied (H4): nobody knows what its files are.
 class Unchecked : public ::testing::Test {
  protected:

@@ -121,6 +121,11 @@ Result<bool> Store::restore_one(const std::string& name, const oci::Digest& dige
   const auto moved = disk_.rename(layout_.trash() + "/" + name, layout_.file(digest));
   if (!moved && moved.error().code == ErrorCode::not_found) return false;  // unlinked meanwhile
   if (!moved) return moved.error();
+  {
+    // The name is durable once restore_trash_now() has synced the folder, or whoever needs it before.
+    const std::lock_guard inner(mutex_);
+    synced_folders_.erase(layout_.folder(digest));
+  }
   receipt_locked(digest);
   return true;
 }

@@ -24,7 +24,8 @@ struct EventLoops::Impl {
         sync("sync", sizes.sync),
         metadata("metadata", sizes.metadata),
         auth("auth", sizes.auth),
-        upkeep("upkeep", sizes.upkeep) {}
+        upkeep("upkeep", sizes.upkeep),
+        names("names", sizes.names) {}
 
   WorkerPool& pool(Pool kind) {
     switch (kind) {
@@ -33,6 +34,7 @@ struct EventLoops::Impl {
       case Pool::metadata: return metadata;
       case Pool::auth: return auth;
       case Pool::upkeep: return upkeep;
+      case Pool::names: return names;
     }
     HANSA_ASSERT(false, "every kind of blocking work has its pool");
   }
@@ -43,6 +45,7 @@ struct EventLoops::Impl {
   WorkerPool metadata;
   WorkerPool auth;
   WorkerPool upkeep;
+  WorkerPool names;
   std::vector<std::unique_ptr<Loop>> loops;
   std::vector<std::thread> threads;
 };
@@ -77,7 +80,9 @@ Executor& EventLoops::executor(std::size_t index) {
 
 void EventLoops::stop() {
   // Pools first: what they finish is posted to the loops, which then run it before they end.
-  for (WorkerPool* pool : {&impl_->disk, &impl_->sync, &impl_->metadata, &impl_->auth, &impl_->upkeep}) pool->stop();
+  for (WorkerPool* pool : {&impl_->disk, &impl_->sync, &impl_->metadata, &impl_->auth, &impl_->upkeep, &impl_->names}) {
+    pool->stop();
+  }
   if (impl_->threads.empty()) return;
   for (auto& loop : impl_->loops) loop->stop_soon();
   for (auto& thread : impl_->threads) thread.join();

@@ -19,6 +19,7 @@ struct PoolSizes {
   std::size_t metadata = 2;
   std::size_t auth = 2;
   std::size_t upkeep = 1;
+  std::size_t names = 4;
 };
 
 class Loop;  // an Executor on one io_context; see native.h

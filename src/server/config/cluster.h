@@ -18,6 +18,7 @@ struct ClusterTls {
   std::string certificate;  // PEM files
   std::string key;
   std::string ca;
+  bool operator==(const ClusterTls&) const = default;
 };
 
 struct ClusterEtcd {
@@ -27,6 +28,7 @@ struct ClusterEtcd {
   std::string password;
   std::uint64_t quota = 2ULL * 1024 * 1024 * 1024;  // bytes
   std::optional<ClusterTls> tls;
+  bool operator==(const ClusterEtcd&) const = default;
 };
 
 struct ClusterManaged {
@@ -37,6 +39,7 @@ struct ClusterManaged {
   std::size_t voters = 3;
   std::uint64_t quota = 2ULL * 1024 * 1024 * 1024;  // bytes
   io::Duration snapshot_interval = std::chrono::hours(1);
+  bool operator==(const ClusterManaged&) const = default;
 };
 
 struct Cluster {
@@ -54,6 +57,7 @@ struct Cluster {
   std::uint64_t fill_rate = 0;                        // bytes a second for copies that nobody waits for; 0: no limit
   std::size_t fills = 4;                              // such copies at a time
   io::Duration stop_delay = std::chrono::seconds(5);  // balancers see /readyz fail before anything is refused
+  bool operator==(const Cluster&) const = default;
 };
 
 struct ClusterDefaults {
