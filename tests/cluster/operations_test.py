@@ -67,6 +67,47 @@ def served_serial(host, port):
     return ht.run('openssl', 'x509', '-noout', '-serial', stdin=pem).stdout.strip()
 
 
+# What etcd does when it cannot reach the others at its first start: it has made a file, and ends.
+FALTERING = """#!/bin/sh
+case "$*" in *--version*) exec {etcd} "$@";; esac
+if [ ! -e {mark} ]; then
+  mkdir -p {data}/etcd/member/member/snap && : > {data}/etcd/member/member/snap/db && touch {mark}
+  echo 'cannot fetch cluster info from peer urls' >&2
+  exit 1
+fi
+exec {etcd} "$@"
+"""
+
+
+class FalteringCluster(ct.TestCluster):
+    """The etcd of its third machine breaks off at its first start."""
+    __test__ = False
+
+    def begin(self):
+        self.tool.prepare(self.count, self.extra)
+        last = self.nodes[-1]
+        script = last.folder / 'etcd-faltering'
+        script.write_text(FALTERING.format(etcd=last.etcd_binary, mark=last.folder / 'started', data=last.data))
+        script.chmod(0o755)
+        last.etcd_binary = str(script)
+        last.write_config()
+        self.tool.up()
+
+
+class FirstStart(ct.TestCase):
+    def test_a_voter_whose_first_start_breaks_off_joins_the_cluster_and_founds_none(self):
+        cluster = self.cluster(kind=FalteringCluster)
+        self.assertIn('etcd ended as soon as it was started', cluster.nodes[-1].log.read_text(errors='replace'))
+        ids = {node.etcd_call('/v3/cluster/member/list', {})['header']['cluster_id'] for node in cluster.nodes}
+        self.assertEqual(len(ids), 1, 'an etcd of a cluster of its own')
+        self.assertEqual(len(cluster.tool.voters()), 3)
+        pusher, other = (ct.Node(cluster.urls[n], 30.0) for n in (2, 0))
+        digest, _ = pusher.push_image('first/app', 'v1')
+        self.assertEqual(other.tag('first/app', 'v1'), (digest, False))
+        pusher.close()
+        other.close()
+
+
 class Certificates(ct.TestCase):
     def short_certificate(self, node):
         """A certificate of the cluster's authority for the node's own key that has an hour of its life left."""
